@@ -1,0 +1,485 @@
+//! One heap's granules under a binary buddy system, in index space: no pointer to user memory is known
+//! here.
+//!
+//! ```text
+//! order 2  [       free       ][                   ]    one bit a block, the orders one after another
+//! order 1  [        ][        ][  free  ][         ]    in a single 64-ary bitmap, so that one search
+//! order 0  [   ][   ][   ][   ][   ][   ][run][free]    from an order's first bit finds the smallest
+//!                                                       block that is large enough, lowest address first
+//! map      F2   .    .    .    F1   .    R0   F0        one byte a granule: the tag of the block it heads
+//! ```
+//!
+//! A *run* is an allocation of any number of granules: a block of the next power of two whose unused tail
+//! is given back at once. What stays is the canonical sequence of aligned blocks, its *pieces*: the first
+//! one's granule is tagged `Run`, those of the others `Piece`. A *span* is a single block of which every
+//! granule is tagged, so that its head is found from any address inside in constant time.
+//!
+//! Invariants, for the granules `[0, end)`:
+//! - U1: the heads (granules tagged anything but `Inside`) cut the heap into blocks: a head of order `k` is
+//!   followed by `2^k - 1` granules that are not heads (or, in a span, bear the span's own tag).
+//! - U2: a block of order `k` starts at a multiple of `2^k` granules from the origin, which lies `lead`
+//!   granules before granule 0.
+//! - U3: a block is tagged `Free(k)` if and only if its bit of order `k` is set or it is `spares[k]`.
+//! - U4: two free buddies of one order are merged, unless one of them is a spare.
+//! - U5: a `Piece` follows a `Run` or a `Piece`; together they are the canonical pieces of their run.
+//! - U6: `free` is the number of granules in free blocks.
+//!
+//! Cost: every operation is a bounded number of bitmap searches per order; nothing loops over the heap.
+//! The algorithm is Knuth's (The Art of Computer Programming, volume 1, section 2.5), with the free lists
+//! replaced by bitmaps outside the blocks.
+
+mod check;
+mod shape;
+mod tag;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use check::Broken;
+pub(crate) use shape::{MAX_GRANULES, Shape};
+pub(crate) use tag::{Extent, Granule, Kind, Order, Tag};
+
+use crate::bits::Bitmap;
+use core::ptr::NonNull;
+
+/// One released block of each order below this is kept aside, unmerged, for the next allocation of its
+/// order: alternating allocation and release of one size would otherwise split and merge the whole ladder
+/// of orders each time.
+const SPARE_ORDERS: usize = 8;
+
+const NO_SPARE: u32 = u32::MAX;
+
+/// The buddy system of one heap.
+pub(crate) struct Buddy {
+    shape: Shape,
+    /// Granules that exist now; more may come by [`Buddy::extend`].
+    end: u32,
+    /// U6.
+    free: u32,
+    spares: [u32; SPARE_ORDERS],
+    bitmap: Bitmap,
+    /// Position of each order's first bit; the entry after the last order's is the number of bits.
+    begins: NonNull<u32>,
+    map: NonNull<u8>,
+}
+
+impl Buddy {
+    /// A heap that has no granules yet.
+    ///
+    /// # Safety
+    /// `metadata` is aligned for `u64` and points to [`Shape::metadata_bytes`] zeroed bytes, which for the
+    /// life of the buddy are valid and used by it alone. `0 < shape.capacity <= MAX_GRANULES`, and
+    /// `shape.lead` is less than the largest block of the capacity.
+    pub(crate) unsafe fn new(metadata: NonNull<u8>, shape: Shape) -> Buddy {
+        let bits = shape.bits();
+        // SAFETY: the bitmap's words come first in the metadata, zeroed and ours (contract of `new`).
+        let bitmap = unsafe { Bitmap::new(metadata.cast(), bits) };
+        // SAFETY: `metadata_bytes` counts the orders' begins behind the bitmap's words.
+        let begins = unsafe { metadata.add(shape.bitmap_bytes()) }.cast::<u32>();
+        // SAFETY: `metadata_bytes` counts the map's bytes behind the begins.
+        let map = unsafe { begins.add(shape.orders() + 1) }.cast();
+        let mut begin = 0;
+        for order in 0..=shape.orders() {
+            // SAFETY: there is a begin for each order, and one more.
+            unsafe { begins.add(order).write(begin) };
+            begin += if order < shape.orders() { shape.blocks(order) } else { 0 };
+        }
+        Buddy { shape, end: 0, free: 0, spares: [NO_SPARE; SPARE_ORDERS], bitmap, begins, map }
+    }
+
+    /// Position of the first bit of `order`, or for the order after the last the number of bits.
+    #[inline]
+    fn begin(&self, order: usize) -> u32 {
+        debug_assert!(order <= self.shape.orders());
+        // SAFETY: there is a begin for each order, and one more.
+        unsafe { self.begins.add(order).read() }
+    }
+
+    /// Granules that exist.
+    #[inline]
+    pub(crate) fn end(&self) -> u32 {
+        self.end
+    }
+
+    /// Granules that can exist.
+    pub(crate) fn capacity(&self) -> u32 {
+        self.shape.capacity
+    }
+
+    /// Granules in free blocks.
+    #[inline]
+    pub(crate) fn free(&self) -> u32 {
+        self.free
+    }
+
+    #[inline]
+    pub(crate) fn tag(&self, granule: Granule) -> Tag {
+        Tag::from_byte(self.byte(granule))
+    }
+
+    #[inline]
+    fn byte(&self, granule: Granule) -> u8 {
+        debug_assert!(granule.0 < self.shape.capacity);
+        // SAFETY: the map has a byte for each granule below the capacity.
+        unsafe { self.map.add(granule.index()).read() }
+    }
+
+    #[inline]
+    fn set_tag(&mut self, granule: Granule, tag: Tag) {
+        debug_assert!(granule.0 < self.shape.capacity);
+        // SAFETY: the map has a byte for each granule below the capacity, and it is ours to write.
+        unsafe { self.map.add(granule.index()).write(tag.to_byte()) }
+    }
+
+    fn fill_tags(&mut self, head: Granule, order: Order, tag: Tag) {
+        debug_assert!(head.0 + order.granules() <= self.end);
+        // SAFETY: the block lies below `end`, and the map has a byte for each of its granules.
+        unsafe {
+            let bytes = self.map.add(head.index());
+            bytes.write_bytes(tag.to_byte(), order.granules() as usize);
+        }
+    }
+
+    /// The granule's distance from the origin, in which alignment is counted (U2).
+    #[inline]
+    fn from_origin(&self, granule: Granule) -> u32 {
+        granule.0 + self.shape.lead
+    }
+
+    /// Position of the bit of the block that starts `from_origin` granules after the origin.
+    #[inline]
+    fn position(&self, from_origin: u32, order: Order) -> usize {
+        let block = (from_origin >> order.0) - self.shape.first_block(order.index());
+        (self.begin(order.index()) + block) as usize
+    }
+
+    /// The lowest free block of the smallest order from `order` up that has one, spares left out.
+    #[inline]
+    fn find(&self, order: Order) -> Option<(Granule, Order)> {
+        let position = self.bitmap.find_from(self.begin(order.index()) as usize)? as u32;
+        let mut found = order;
+        while position >= self.begin(found.index() + 1) {
+            found.0 += 1;
+        }
+        let block = position - self.begin(found.index()) + self.shape.first_block(found.index());
+        Some((Granule((block << found.0) - self.shape.lead), found))
+    }
+
+    /// Makes a block free as it is, without looking at its buddy.
+    #[inline]
+    fn insert(&mut self, head: Granule, order: Order) {
+        self.set_tag(head, Tag::Free(order));
+        self.bitmap.set(self.position(self.from_origin(head), order));
+    }
+
+    /// Takes a free block, spare or not, out of the free ones. Its head's tag is left to the caller.
+    #[inline]
+    fn remove(&mut self, head: Granule, order: Order) {
+        match self.spares.get_mut(order.index()) {
+            Some(spare) if *spare == head.0 => *spare = NO_SPARE,
+            _ => self.bitmap.clear(self.position(self.from_origin(head), order)),
+        }
+    }
+
+    /// Makes a block free and merges it with its buddies (U4). Its granules are tagged `Inside`.
+    fn merge(&mut self, head: Granule, order: Order) {
+        let mut start = self.from_origin(head);
+        let mut order = order;
+        while order.index() + 1 < self.shape.orders() {
+            let buddy = start ^ order.granules();
+            let position = self.position(buddy, order);
+            if !self.bitmap.test(position) {
+                break;
+            }
+            self.bitmap.clear(position);
+            self.set_tag(Granule(buddy - self.shape.lead), Tag::Inside);
+            start &= !order.granules();
+            order.0 += 1;
+        }
+        self.insert(Granule(start - self.shape.lead), order);
+    }
+
+    /// Makes the granules `[start, end)`, tagged `Inside`, free blocks that merge with what is beside them.
+    fn merge_range(&mut self, start: Granule, end: Granule) {
+        for (head, order) in self.pieces(start, end) {
+            self.merge(head, order);
+        }
+    }
+
+    /// Releases one block: it becomes the spare of its order, and the spare before it is merged.
+    #[inline]
+    fn release_block(&mut self, head: Granule, order: Order) {
+        self.free += order.granules();
+        let Some(spare) = self.spares.get_mut(order.index()) else {
+            self.set_tag(head, Tag::Inside);
+            return self.merge(head, order);
+        };
+        let displaced = core::mem::replace(spare, head.0);
+        self.set_tag(head, Tag::Free(order));
+        if displaced != NO_SPARE {
+            self.set_tag(Granule(displaced), Tag::Inside);
+            self.merge(Granule(displaced), order);
+        }
+    }
+
+    /// Merges the spares, so that every block is as large as it can be.
+    pub(crate) fn merge_spares(&mut self) {
+        for index in 0..SPARE_ORDERS {
+            let spare = core::mem::replace(&mut self.spares[index], NO_SPARE);
+            if spare != NO_SPARE {
+                self.set_tag(Granule(spare), Tag::Inside);
+                self.merge(Granule(spare), Order(index as u8));
+            }
+        }
+    }
+
+    /// Takes a block of exactly `order`, splitting a larger one if need be.
+    fn take(&mut self, order: Order) -> Option<Granule> {
+        if order.index() >= self.shape.orders() {
+            return None;
+        }
+        if let Some(spare) = self.spares.get_mut(order.index())
+            && *spare != NO_SPARE
+        {
+            self.free -= order.granules();
+            return Some(Granule(core::mem::replace(spare, NO_SPARE)));
+        }
+        let (head, found) = self.find(order).or_else(|| {
+            self.merge_spares();
+            self.find(order)
+        })?;
+        self.remove(head, found);
+        self.split(head, found, order);
+        Some(head)
+    }
+
+    /// Cuts a block that was removed from the free ones down to `order`: the upper halves become free.
+    fn split(&mut self, head: Granule, from: Order, order: Order) {
+        for half in (order.0..from.0).rev().map(Order) {
+            self.insert(head.plus(half.granules()), half);
+        }
+        self.free -= order.granules();
+    }
+
+    /// Takes a block of `order` that starts at a multiple of the larger `alignment`, where no free block
+    /// is as large as the alignment. Looks at every such place, so only where they are few.
+    #[cold]
+    fn take_at_aligned_place(&mut self, order: Order, alignment: Order) -> Option<Granule> {
+        const MOST_PLACES: u32 = 64;
+        if alignment.0 >= 32 || self.end >> alignment.0 > MOST_PLACES {
+            return None;
+        }
+        self.merge_spares();
+        let step = alignment.granules() as usize;
+        let first = self.shape.lead.next_multiple_of(alignment.granules());
+        for place in (first..self.shape.lead + self.end).step_by(step) {
+            let head = Granule(place - self.shape.lead);
+            if let Tag::Free(found) = self.tag(head)
+                && found >= order
+            {
+                self.remove(head, found);
+                self.split(head, found, order);
+                return Some(head);
+            }
+        }
+        None
+    }
+
+    /// The canonical pieces of `[start, end)`: the largest aligned block that fits, again and again.
+    fn pieces(
+        &self,
+        start: Granule,
+        end: Granule,
+    ) -> impl Iterator<Item = (Granule, Order)> + use<> {
+        let lead = self.shape.lead;
+        let mut at = start;
+        core::iter::from_fn(move || {
+            let left = end.0.checked_sub(at.0).filter(|&left| left > 0)?;
+            let order = Order((at.0 + lead).trailing_zeros().min(left.ilog2()) as u8);
+            let piece = (at, order);
+            at = at.plus(order.granules());
+            Some(piece)
+        })
+    }
+
+    /// Length of the run that a request for `granules` gets.
+    pub(crate) fn run_length(&self, granules: u32) -> u32 {
+        let step = (Order::holding(granules).granules() >> self.shape.trim_shift).max(1);
+        granules.next_multiple_of(step)
+    }
+
+    /// Allocates a run of at least `granules` (`1..=MAX_GRANULES`), starting at a multiple of the alignment
+    /// in granules.
+    pub(crate) fn alloc_run(&mut self, granules: u32, alignment: Order) -> Option<Granule> {
+        let length = self.run_length(granules);
+        let order = Order::holding(length);
+        let (head, order) = if alignment <= order {
+            (self.take(order)?, order)
+        } else if let Some(head) = self.take(alignment) {
+            (head, alignment)
+        } else {
+            (self.take_at_aligned_place(order, alignment)?, order)
+        };
+        if length < order.granules() {
+            self.free += order.granules() - length;
+            for (tail, order) in self.pieces(head.plus(length), head.plus(order.granules())) {
+                self.insert(tail, order);
+            }
+        }
+        self.tag_run(head, length);
+        Some(head)
+    }
+
+    /// Tags the pieces of a run.
+    fn tag_run(&mut self, head: Granule, length: u32) {
+        for (piece, order) in self.pieces(head, head.plus(length)) {
+            self.set_tag(piece, if piece == head { Tag::Run(order) } else { Tag::Piece(order) });
+        }
+    }
+
+    /// Length of the run that starts at `head`; 0 if none does.
+    pub(crate) fn run_at(&self, head: Granule) -> u32 {
+        let Tag::Run(order) = self.tag(head) else { return 0 };
+        let mut length = order.granules();
+        while let Some(order) = self.piece_at(head.plus(length)) {
+            length += order.granules();
+        }
+        length
+    }
+
+    fn piece_at(&self, granule: Granule) -> Option<Order> {
+        if granule.0 >= self.end {
+            return None;
+        }
+        match self.tag(granule) {
+            Tag::Piece(order) => Some(order),
+            _ => None,
+        }
+    }
+
+    /// Releases the run that starts at `head`, and says how many granules it had; 0 if no run starts there.
+    pub(crate) fn release_run(&mut self, head: Granule) -> u32 {
+        let Tag::Run(first) = self.tag(head) else { return 0 };
+        let mut order = first;
+        let mut length = 0;
+        loop {
+            let piece = head.plus(length);
+            length += order.granules();
+            // Before the release, which may make one block of both.
+            let next = self.piece_at(head.plus(length));
+            self.release_block(piece, order);
+            match next {
+                Some(next) => order = next,
+                None => return length,
+            }
+        }
+    }
+
+    /// Makes the run of `length` granules at `head` hold `granules` where it is, growing into the free
+    /// blocks that follow or giving its tail back. Says its new length, or `None` if it can't grow.
+    pub(crate) fn resize_run(&mut self, head: Granule, length: u32, granules: u32) -> Option<u32> {
+        let wanted = self.run_length(granules);
+        if wanted == length {
+            return Some(length);
+        }
+        let old_end = head.plus(length);
+        let mut free_end = old_end;
+        while free_end.0 < head.0 + wanted {
+            match (free_end.0 < self.end).then(|| self.tag(free_end)) {
+                Some(Tag::Free(order)) => free_end = free_end.plus(order.granules()),
+                _ => return None,
+            }
+        }
+        let mut at = old_end;
+        while at < free_end {
+            let Tag::Free(order) = self.tag(at) else { unreachable!() };
+            self.remove(at, order);
+            self.set_tag(at, Tag::Inside);
+            at = at.plus(order.granules());
+        }
+        for (piece, _) in self.pieces(head, old_end) {
+            self.set_tag(piece, Tag::Inside);
+        }
+        self.free = self.free + length - wanted;
+        self.tag_run(head, wanted);
+        self.merge_range(head.plus(wanted), free_end);
+        Some(wanted)
+    }
+
+    /// Allocates a span: one block, each granule of which is tagged.
+    pub(crate) fn alloc_span(&mut self, order: Order) -> Option<Granule> {
+        let head = self.take(order)?;
+        self.fill_tags(head, order, Tag::Span(order));
+        Some(head)
+    }
+
+    /// Releases the span whose first granule is `head`.
+    pub(crate) fn release_span(&mut self, head: Granule) {
+        let Tag::Span(order) = self.tag(head) else { unreachable!() };
+        self.fill_tags(head, order, Tag::Inside);
+        self.release_block(head, order);
+    }
+
+    /// First granule of the span of `order` that holds `granule`.
+    #[inline]
+    pub(crate) fn span_head(&self, granule: Granule, order: Order) -> Granule {
+        let start = self.from_origin(granule) & !(order.granules() - 1);
+        Granule(start - self.shape.lead)
+    }
+
+    /// Adds the granules `[end, new_end)` as free ones.
+    pub(crate) fn extend(&mut self, new_end: u32) {
+        debug_assert!(self.end <= new_end && new_end <= self.shape.capacity);
+        let old_end = core::mem::replace(&mut self.end, new_end);
+        self.free += new_end - old_end;
+        self.merge_range(Granule(old_end), Granule(new_end));
+    }
+
+    /// Granules in the largest free block; 0 if there is none.
+    pub(crate) fn largest_free(&mut self) -> u32 {
+        self.merge_spares();
+        (0..self.shape.orders())
+            .rev()
+            .find(|&order| {
+                let found = self.bitmap.find_from(self.begin(order) as usize);
+                found.is_some_and(|position| position < self.begin(order + 1) as usize)
+            })
+            .map_or(0, |order| 1 << order)
+    }
+
+    /// The block, run or span that starts at `head`, which must be the start of one.
+    pub(crate) fn extent_at(&self, head: Granule) -> Extent {
+        let (granules, kind) = match self.tag(head) {
+            Tag::Free(order) => (order.granules(), Kind::Free),
+            Tag::Span(order) => (order.granules(), Kind::Span),
+            Tag::Run(_) => (self.run_at(head), Kind::Run),
+            Tag::Piece(_) | Tag::Inside => unreachable!(),
+        };
+        Extent { head, granules, kind }
+    }
+
+    /// The block, run or span that holds `granule`. Cost: a step an order and a piece.
+    pub(crate) fn covering(&self, granule: Granule) -> Extent {
+        let mut head = self.head_of(granule);
+        while let Tag::Piece(_) = self.tag(head) {
+            head = self.head_of(Granule(head.0 - 1));
+        }
+        self.extent_at(head)
+    }
+
+    /// Head of the block (not the run) that holds `granule`: by U1 and U2 it is the granule with some low
+    /// bits of its distance from the origin cleared.
+    fn head_of(&self, granule: Granule) -> Granule {
+        if let Tag::Span(order) = self.tag(granule) {
+            return self.span_head(granule, order);
+        }
+        let from_origin = self.from_origin(granule);
+        let mut mask = !0;
+        loop {
+            let head = Granule((from_origin & mask) - self.shape.lead);
+            if self.tag(head) != Tag::Inside {
+                return head;
+            }
+            mask <<= 1;
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The extent of a buddy system, and the size and order of its metadata.
+
+use crate::bits::Bitmap;
+
+/// The most granules a heap can have, so that the position of a bit fits 32 bits.
+pub(crate) const MAX_GRANULES: usize = 1 << 30;
+
+/// Where a buddy system keeps its books, and over what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// Granules from the origin, which is aligned to every block size of the heap, to granule 0.
+    pub(crate) lead: u32,
+    /// Granules that the heap can ever have.
+    pub(crate) capacity: u32,
+    /// A run's length is rounded up to this fraction, as a shift, of the next power of two: it bounds the
+    /// number of pieces of a run, and how small the tails are in which later allocations settle.
+    pub(crate) trim_shift: u8,
+}
+
+impl Shape {
+    /// Number of orders of which a block may fit.
+    pub(super) fn orders(self) -> usize {
+        self.capacity.ilog2() as usize + 1
+    }
+
+    /// First of the order's blocks to have a bit. Rounded down to an even one, and their number up, so
+    /// that the buddy of every block has a bit, also where it would lie outside the heap.
+    pub(super) fn first_block(self, order: usize) -> u32 {
+        (self.lead >> order) & !1
+    }
+
+    pub(super) fn blocks(self, order: usize) -> u32 {
+        let last = (self.lead + self.capacity - 1) >> order;
+        (last | 1) + 1 - self.first_block(order)
+    }
+
+    pub(super) fn bits(self) -> usize {
+        (0..self.orders()).map(|order| self.blocks(order) as usize).sum()
+    }
+
+    /// Bytes of the bitmap's words.
+    pub(super) fn bitmap_bytes(self) -> usize {
+        Bitmap::words(self.bits()) * size_of::<u64>()
+    }
+
+    /// Bytes of metadata, to be aligned for `u64`: the bitmap's words, the position of each order's first
+    /// bit, and the map.
+    pub(crate) fn metadata_bytes(self) -> usize {
+        self.bitmap_bytes() + (self.orders() + 1) * size_of::<u32>() + self.capacity as usize
+    }
+}

@@ -1,0 +1,169 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// A buddy system over a byte array.
+struct Books {
+    buddy: Buddy,
+    _metadata: Vec<u64>,
+}
+
+fn books(lead: u32, capacity: u32, trim_shift: u8) -> Books {
+    let shape = Shape { lead, capacity, trim_shift };
+    let mut metadata = vec![0u64; shape.metadata_bytes().div_ceil(8)];
+    let pointer = NonNull::new(metadata.as_mut_ptr()).unwrap().cast();
+    // SAFETY: zeroed, aligned, large enough, and moved together with the buddy.
+    Books { buddy: unsafe { Buddy::new(pointer, shape) }, _metadata: metadata }
+}
+
+#[test]
+fn a_new_heap_is_one_canonical_sequence_of_free_blocks() {
+    for capacity in [1u32, 2, 3, 7, 8, 100, 1000] {
+        for lead in 0..1u32 << capacity.ilog2() {
+            let mut books = books(lead, capacity, 5);
+            books.buddy.extend(capacity);
+            books.buddy.check().unwrap();
+            assert!(books.buddy.is_pristine());
+            assert_eq!(books.buddy.free(), capacity);
+        }
+    }
+}
+
+#[test]
+fn alternating_allocation_and_release_reuses_the_spare() {
+    let mut books = books(0, 1024, 5);
+    books.buddy.extend(1024);
+    let first = books.buddy.alloc_run(4, Order(0)).unwrap();
+    books.buddy.release_run(first);
+    for _ in 0..3 {
+        let again = books.buddy.alloc_run(4, Order(0)).unwrap();
+        assert_eq!(again, first);
+        assert_eq!(books.buddy.release_run(again), 4);
+    }
+    assert_eq!(books.buddy.largest_free(), 1024);
+}
+
+#[test]
+fn an_alignment_as_large_as_the_heap_is_served_where_it_fits() {
+    // One place only is a multiple of 64 from the origin, and what is free there is small.
+    let mut books = books(60, 70, 5);
+    books.buddy.extend(70);
+    let wall = books.buddy.alloc_run(16, Order(4)).unwrap();
+    assert_eq!(wall, Granule(4));
+    assert_eq!(books.buddy.alloc_run(1, Order(6)), Some(Granule(68)));
+    books.buddy.release_run(wall);
+    assert_eq!(books.buddy.alloc_run(3, Order(6)), Some(Granule(4)));
+    assert_eq!(books.buddy.alloc_run(1, Order(6)), None);
+    books.buddy.check().unwrap();
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Alloc(u32, u8),
+    Span(u8),
+    Release(usize),
+    Resize(usize, u32),
+    Extend(u32),
+    MergeSpares,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1..40u32, prop_oneof![Just(0u8), 0..7u8]).prop_map(|(n, a)| Step::Alloc(n, a)),
+        2 => (0..5u8).prop_map(Step::Span),
+        4 => any::<usize>().prop_map(Step::Release),
+        2 => (any::<usize>(), 1..60u32).prop_map(|(i, n)| Step::Resize(i, n)),
+        1 => (1..50u32).prop_map(Step::Extend),
+        1 => Just(Step::MergeSpares),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn blocks_never_overlap_and_all_merges_back(
+        lead in 0..128u32,
+        capacity in 128..400u32,
+        trim_shift in 1..6u8,
+        steps in prop::collection::vec(step(), 1..120),
+    ) {
+        let mut books = books(lead, capacity, trim_shift);
+        let buddy = &mut books.buddy;
+        buddy.extend(capacity / 2);
+        // Head of each block in use -> its length, and whether it is a span.
+        let mut model = BTreeMap::<u32, (u32, bool)>::new();
+        let fits = |model: &BTreeMap<u32, (u32, bool)>, head: u32, length: u32, end: u32| {
+            head + length <= end
+                && model.iter().all(|(&other, &(other_length, _))| {
+                    other + other_length <= head || head + length <= other
+                })
+        };
+        let nth = |model: &BTreeMap<u32, (u32, bool)>, index: usize| {
+            let entry = model.iter().nth(index % model.len().max(1))?;
+            Some((*entry.0, entry.1.0, entry.1.1))
+        };
+        for step in steps {
+            match step {
+                Step::Alloc(granules, alignment) => {
+                    if let Some(head) = buddy.alloc_run(granules, Order(alignment)) {
+                        let length = buddy.run_at(head);
+                        prop_assert!(length >= granules && length < granules * 2);
+                        prop_assert_eq!((head.0 + lead) % (1 << alignment), 0);
+                        prop_assert!(fits(&model, head.0, length, buddy.end()));
+                        model.insert(head.0, (length, false));
+                    }
+                }
+                Step::Span(order) => {
+                    if let Some(head) = buddy.alloc_span(Order(order)) {
+                        prop_assert!(fits(&model, head.0, 1 << order, buddy.end()));
+                        prop_assert_eq!(buddy.span_head(head, Order(order)), head);
+                        model.insert(head.0, (1 << order, true));
+                    }
+                }
+                Step::Release(index) => {
+                    if let Some((head, length, span)) = nth(&model, index) {
+                        if span {
+                            buddy.release_span(Granule(head));
+                        } else {
+                            prop_assert_eq!(buddy.release_run(Granule(head)), length);
+                        }
+                        model.remove(&head);
+                    }
+                }
+                Step::Resize(index, granules) => {
+                    if let Some((head, length, false)) = nth(&model, index) {
+                        if let Some(new) = buddy.resize_run(Granule(head), length, granules) {
+                            prop_assert_eq!(buddy.run_at(Granule(head)), new);
+                            model.remove(&head);
+                            prop_assert!(fits(&model, head, new, buddy.end()));
+                            model.insert(head, (new, false));
+                        } else {
+                            prop_assert!(granules > length);
+                        }
+                    }
+                }
+                Step::Extend(granules) => {
+                    buddy.extend((buddy.end() + granules).min(capacity));
+                }
+                Step::MergeSpares => buddy.merge_spares(),
+            }
+            buddy.check().map_err(|broken| TestCaseError::fail(format!("{broken:?}")))?;
+            let used: u32 = model.values().map(|entry| entry.0).sum();
+            prop_assert_eq!(buddy.free(), buddy.end() - used);
+            for (&head, &(length, _)) in &model {
+                for granule in head..head + length {
+                    let extent = buddy.covering(Granule(granule));
+                    prop_assert_eq!((extent.head.0, extent.granules), (head, length));
+                }
+            }
+        }
+        for (head, (_, span)) in model {
+            if span {
+                buddy.release_span(Granule(head));
+            } else {
+                buddy.release_run(Granule(head));
+            }
+        }
+        prop_assert!(buddy.check().is_ok());
+        prop_assert!(buddy.is_pristine());
+    }
+}
