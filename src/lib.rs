@@ -5,3 +5,4 @@
 extern crate std;
 mod bits;
 mod buddy;
+mod slab;

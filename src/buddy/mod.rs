@@ -34,7 +34,7 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use check::Broken;
+pub(crate) use check::{Broken, require};
 pub(crate) use shape::{MAX_GRANULES, Shape};
 pub(crate) use tag::{Extent, Granule, Kind, Order, Tag};
 

@@ -1,0 +1,46 @@
+//! The invariants of the spans as code.
+
+use super::{Slab, span};
+use crate::buddy::{Broken, Buddy, Granule, Kind, Order, require};
+
+impl Slab {
+    /// Checks L1 to L4, and S1 to S3 of every span. Cost: a step an extent of the heap.
+    pub(crate) fn check(&self, buddy: &Buddy) -> Result<(), Broken> {
+        let mut live = [0; super::CLASSES];
+        let mut rooms = 0;
+        for extent in buddy.extents(Granule(0)).filter(|extent| extent.kind == Kind::Span) {
+            let head = extent.head;
+            let span = self.span_at(head);
+            let id = span.class();
+            if let Some(invariant) = span.broken(Order::holding(extent.granules)) {
+                return require(false, invariant, head);
+            }
+            require(span.head(self.heap) == head, "L1: a span has its own descriptor", head)?;
+            let is_current = self.current[id.index()] == self.descriptor(head);
+            let has_bit = self.rooms.test(self.room(id, head));
+            let room_is_right = has_bit == span.has_room() || (is_current && has_bit);
+            require(room_is_right, "L2: a span with a free object has its room bit", head)?;
+            require(is_current || !span.is_empty(), "L3: an empty span is released", head)?;
+            live[id.index()] += span.live() as u64;
+            rooms += usize::from(has_bit);
+        }
+        let bits = self.rooms.len();
+        let origin = Granule(0);
+        require(self.rooms.count(0, bits) == rooms, "L2: only spans have a room bit", origin)?;
+        require(self.rooms.check(0, bits), "B1: the room bits' levels agree", origin)?;
+        for (index, &current) in self.current.iter().enumerate() {
+            let counted = self.allocated[index] - self.released[index] == live[index];
+            require(counted, "L4: the counts are those of the live objects", origin)?;
+            if current != span::NO_SPAN.get() {
+                // SAFETY: a current span is in use (L1).
+                let span = unsafe { current.as_ref() };
+                require(
+                    span.class().index() == index,
+                    "L1: a current span is of its class",
+                    origin,
+                )?;
+            }
+        }
+        Ok(())
+    }
+}

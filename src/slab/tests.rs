@@ -1,0 +1,148 @@
+use super::*;
+use crate::buddy::{Kind, Shape, Tag};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const GRANULE: usize = 1 << SPAN_GRANULE_SHIFT;
+
+/// Spans over a heap that nobody reads or writes: the layer knows addresses alone.
+struct Heap {
+    base: NonNull<u8>,
+    buddy: Buddy,
+    slab: Slab,
+    _books: Vec<u128>,
+}
+
+fn heap(granules: u32) -> Heap {
+    let lead = 5;
+    let shape = Shape { lead, capacity: granules, trim_shift: 5 };
+    let base = NonNull::new(core::ptr::without_provenance_mut((1 << 32) + lead as usize * GRANULE))
+        .unwrap();
+    let slab_bytes = metadata_bytes(granules as usize);
+    let mut books = vec![0u128; (slab_bytes + shape.metadata_bytes()) / 16 + 8];
+    let start = NonNull::new(books.as_mut_ptr()).unwrap().cast::<u8>();
+    // SAFETY: both get zeroed, aligned memory of their own, which moves together with them.
+    let (buddy, slab) = unsafe {
+        let start = start.add(start.align_offset(align_of::<Span>()));
+        let slab = Slab::new(start, base, granules);
+        (Buddy::new(start.add(slab_bytes), shape), slab)
+    };
+    let mut heap = Heap { base, buddy, slab, _books: books };
+    heap.buddy.extend(granules);
+    heap
+}
+
+impl Heap {
+    fn alloc(&mut self, size: usize) -> Option<usize> {
+        let id = ClassId::holding(size);
+        let object = self
+            .slab
+            .alloc(id)
+            .or_else(|| self.slab.alloc_slow(&mut self.buddy, id, u32::MAX))
+            .or_else(|| self.slab.alloc_last(&mut self.buddy, id, 16, u32::MAX))?;
+        Some(object.addr().get())
+    }
+
+    fn release(&mut self, address: usize) -> Result<(), Refused> {
+        let granule = Granule(((address - self.base.addr().get()) / GRANULE) as u32);
+        match self.buddy.tag(granule) {
+            Tag::Span(order) => self.slab.release(&mut self.buddy, granule, order, address),
+            _ => Err(Refused),
+        }
+    }
+
+    fn object_size(&self, address: usize) -> usize {
+        let granule = Granule(((address - self.base.addr().get()) / GRANULE) as u32);
+        let Tag::Span(order) = self.buddy.tag(granule) else { panic!("not in a span") };
+        let span = self.slab.span_at(self.buddy.span_head(granule, order));
+        assert_eq!(span.place(address), Place::Live);
+        span.object_size()
+    }
+
+    fn check(&self) {
+        self.buddy.check().unwrap();
+        self.slab.check(&self.buddy).unwrap();
+    }
+}
+
+#[test]
+fn an_object_released_twice_is_refused_in_every_class() {
+    let mut heap = heap(512);
+    for id in ClassId::all() {
+        let size = id.class().size as usize;
+        let (first, second) = (heap.alloc(size).unwrap(), heap.alloc(size).unwrap());
+        assert_eq!(heap.release(first), Ok(()));
+        assert_eq!(heap.release(first), Err(Refused));
+        for inside in 1..size {
+            assert_eq!(heap.release(second + inside), Err(Refused));
+        }
+        assert_eq!(heap.release(second), Ok(()));
+        assert_eq!(heap.release(second), Err(Refused));
+        heap.check();
+    }
+}
+
+#[test]
+fn the_padding_behind_the_last_object_is_refused() {
+    let mut heap = heap(512);
+    let first = heap.alloc(48).unwrap();
+    let span = heap.slab.span_at(Granule(((first - heap.base.addr().get()) / GRANULE) as u32));
+    let end = first + span.capacity() * 48;
+    assert!(!end.is_multiple_of(GRANULE));
+    assert_eq!(span.place(end), Place::Padding);
+    assert_eq!(heap.release(end), Err(Refused));
+}
+
+#[test]
+fn a_full_heap_serves_small_objects_from_larger_classes() {
+    let mut heap = heap(64);
+    let large: Vec<_> = core::iter::from_fn(|| heap.alloc(4096)).collect();
+    assert!(large.len() >= 60);
+    heap.release(large[7]).unwrap();
+    assert_eq!(heap.alloc(2048), Some(large[7]));
+    heap.check();
+}
+
+proptest! {
+    #[test]
+    fn objects_never_overlap_and_all_merges_back(
+        granules in 16..200u32,
+        steps in prop::collection::vec((any::<usize>(), 0..MAX_OBJECT, 0..3u8), 1..400),
+    ) {
+        let mut heap = heap(granules);
+        let mut live = BTreeMap::<usize, usize>::new();
+        for (number, &(pick, size, action)) in steps.iter().enumerate() {
+            if action > 0 {
+                let size = size >> (pick % 10);
+                if let Some(address) = heap.alloc(size) {
+                    let object = heap.object_size(address);
+                    prop_assert!(object >= size);
+                    prop_assert_eq!(address % 16, 0);
+                    let end = heap.base.addr().get() + granules as usize * GRANULE;
+                    prop_assert!(address >= heap.base.addr().get() && address + object <= end);
+                    let before = live.range(..address + object).next_back();
+                    prop_assert!(before.is_none_or(|(&other, &length)| other + length <= address));
+                    live.insert(address, object);
+                }
+            } else if !live.is_empty() {
+                let address = *live.keys().nth(pick % live.len()).unwrap();
+                live.remove(&address);
+                prop_assert_eq!(heap.release(address), Ok(()));
+                prop_assert_eq!(heap.release(address), Err(Refused));
+            }
+            if number % 8 == 0 {
+                heap.check();
+            }
+            let counted: u64 = heap.slab.counts().map(|(_, allocated, released)| allocated - released).sum();
+            prop_assert_eq!(counted, live.len() as u64);
+        }
+        heap.check();
+        for address in live.into_keys() {
+            prop_assert_eq!(heap.release(address), Ok(()));
+        }
+        heap.slab.release_empty(&mut heap.buddy);
+        heap.check();
+        prop_assert!(heap.buddy.is_pristine());
+        prop_assert!(heap.buddy.extents(Granule(0)).all(|extent| extent.kind == Kind::Free));
+    }
+}
