@@ -29,7 +29,7 @@ impl Buddy {
         })
     }
 
-    /// Checks U1 to U6. Cost: a step a granule.
+    /// Checks U1 to U7. Cost: a step a granule.
     pub(crate) fn check(&self) -> Result<(), Broken> {
         let mut at = Granule(0);
         let mut free_granules = 0;
@@ -61,6 +61,7 @@ impl Buddy {
         require(free_granules == self.free, "U6: free counts the free granules", at)?;
         require(self.bitmap.count(0, bits) == free_bits, "U3: a bit a free block", at)?;
         require(self.bitmap.check(0, bits), "B1: the bitmap's levels agree", at)?;
+        require(self.touched_is_right(), "U7: touched knows what was used", at)?;
         for (order, &spare) in self.spares.iter().enumerate().filter(|entry| *entry.1 != NO_SPARE) {
             let tag = Tag::Free(Order(order as u8));
             require(self.tag(Granule(spare)) == tag, "U3: a spare is free", Granule(spare))?;

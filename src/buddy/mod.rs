@@ -23,6 +23,8 @@
 //! - U4: two free buddies of one order are merged, unless one of them is a spare.
 //! - U5: a `Piece` follows a `Run` or a `Piece`; together they are the canonical pieces of their run.
 //! - U6: `free` is the number of granules in free blocks.
+//! - U7: where use is tracked, `touched` has a bit for each granule in use, and for each free one that was
+//!   in use since it was last purged; the number of the latter is `Touched::free`.
 //!
 //! Cost: every operation is a bounded number of bitmap searches per order; nothing loops over the heap.
 //! The algorithm is Knuth's (The Art of Computer Programming, volume 1, section 2.5), with the free lists
@@ -33,6 +35,7 @@ mod shape;
 mod tag;
 #[cfg(test)]
 mod tests;
+mod touched;
 
 pub(crate) use check::{Broken, require};
 pub(crate) use shape::{MAX_GRANULES, Shape};
@@ -40,6 +43,7 @@ pub(crate) use tag::{Extent, Granule, Kind, Order, Tag};
 
 use crate::bits::Bitmap;
 use core::ptr::NonNull;
+use touched::Touched;
 
 /// One released block of each order below this is kept aside, unmerged, for the next allocation of its
 /// order: alternating allocation and release of one size would otherwise split and merge the whole ladder
@@ -60,6 +64,17 @@ pub(crate) struct Buddy {
     /// Position of each order's first bit; the entry after the last order's is the number of bits.
     begins: NonNull<u32>,
     map: NonNull<u8>,
+    touched: Option<Touched>,
+}
+
+/// A run that [`Buddy::alloc_run`] made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) head: Granule,
+    pub(crate) granules: u32,
+    /// No granule of it was in use since it came to the heap or was last purged. Never set where use isn't
+    /// tracked.
+    pub(crate) fresh: bool,
 }
 
 impl Buddy {
@@ -83,7 +98,12 @@ impl Buddy {
             unsafe { begins.add(order).write(begin) };
             begin += if order < shape.orders() { shape.blocks(order) } else { 0 };
         }
-        Buddy { shape, end: 0, free: 0, spares: [NO_SPARE; SPARE_ORDERS], bitmap, begins, map }
+        let touched = shape.track_use.then(|| {
+            // SAFETY: `metadata_bytes` counts the tracking words, aligned, behind the map.
+            unsafe { Touched::new(metadata.add(shape.tracking_offset()).cast(), shape.capacity) }
+        });
+        let spares = [NO_SPARE; SPARE_ORDERS];
+        Buddy { shape, end: 0, free: 0, spares, bitmap, begins, map, touched }
     }
 
     /// Position of the first bit of `order`, or for the order after the last the number of bits.
@@ -209,6 +229,7 @@ impl Buddy {
     #[inline]
     fn release_block(&mut self, head: Granule, order: Order) {
         self.free += order.granules();
+        self.note_release(order.granules());
         let Some(spare) = self.spares.get_mut(order.index()) else {
             self.set_tag(head, Tag::Inside);
             return self.merge(head, order);
@@ -309,7 +330,7 @@ impl Buddy {
 
     /// Allocates a run of at least `granules` (`1..=MAX_GRANULES`), starting at a multiple of the alignment
     /// in granules.
-    pub(crate) fn alloc_run(&mut self, granules: u32, alignment: Order) -> Option<Granule> {
+    pub(crate) fn alloc_run(&mut self, granules: u32, alignment: Order) -> Option<Run> {
         let length = self.run_length(granules);
         let order = Order::holding(length);
         let (head, order) = if alignment <= order {
@@ -326,7 +347,8 @@ impl Buddy {
             }
         }
         self.tag_run(head, length);
-        Some(head)
+        let fresh = self.note_use(head, length);
+        Some(Run { head, granules: length, fresh })
     }
 
     /// Tags the pieces of a run.
@@ -400,6 +422,11 @@ impl Buddy {
             self.set_tag(piece, Tag::Inside);
         }
         self.free = self.free + length - wanted;
+        if wanted > length {
+            self.note_use(old_end, wanted - length);
+        } else {
+            self.note_release(length - wanted);
+        }
         self.tag_run(head, wanted);
         self.merge_range(head.plus(wanted), free_end);
         Some(wanted)
@@ -409,6 +436,7 @@ impl Buddy {
     pub(crate) fn alloc_span(&mut self, order: Order) -> Option<Granule> {
         let head = self.take(order)?;
         self.fill_tags(head, order, Tag::Span(order));
+        self.note_use(head, order.granules());
         Some(head)
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Shape {
     /// A run's length is rounded up to this fraction, as a shift, of the next power of two: it bounds the
     /// number of pieces of a run, and how small the tails are in which later allocations settle.
     pub(crate) trim_shift: u8,
+    /// Whether to know which free granules were in use since they were last purged.
+    pub(crate) track_use: bool,
 }
 
 impl Shape {
@@ -43,9 +45,16 @@ impl Shape {
         Bitmap::words(self.bits()) * size_of::<u64>()
     }
 
+    /// Where the words that track use begin.
+    pub(super) fn tracking_offset(self) -> usize {
+        let map = self.bitmap_bytes() + (self.orders() + 1) * size_of::<u32>();
+        (map + self.capacity as usize).next_multiple_of(align_of::<u64>())
+    }
+
     /// Bytes of metadata, to be aligned for `u64`: the bitmap's words, the position of each order's first
-    /// bit, and the map.
+    /// bit, the map, and where use is tracked the words for that.
     pub(crate) fn metadata_bytes(self) -> usize {
-        self.bitmap_bytes() + (self.orders() + 1) * size_of::<u32>() + self.capacity as usize
+        let words = if self.track_use { Bitmap::words(self.capacity as usize) } else { 0 };
+        self.tracking_offset() + words * size_of::<u64>()
     }
 }

@@ -9,7 +9,7 @@ struct Books {
 }
 
 fn books(lead: u32, capacity: u32, trim_shift: u8) -> Books {
-    let shape = Shape { lead, capacity, trim_shift };
+    let shape = Shape { lead, capacity, trim_shift, track_use: true };
     let mut metadata = vec![0u64; shape.metadata_bytes().div_ceil(8)];
     let pointer = NonNull::new(metadata.as_mut_ptr()).unwrap().cast();
     // SAFETY: zeroed, aligned, large enough, and moved together with the buddy.
@@ -33,10 +33,10 @@ fn a_new_heap_is_one_canonical_sequence_of_free_blocks() {
 fn alternating_allocation_and_release_reuses_the_spare() {
     let mut books = books(0, 1024, 5);
     books.buddy.extend(1024);
-    let first = books.buddy.alloc_run(4, Order(0)).unwrap();
+    let first = books.buddy.alloc_run(4, Order(0)).unwrap().head;
     books.buddy.release_run(first);
     for _ in 0..3 {
-        let again = books.buddy.alloc_run(4, Order(0)).unwrap();
+        let again = books.buddy.alloc_run(4, Order(0)).unwrap().head;
         assert_eq!(again, first);
         assert_eq!(books.buddy.release_run(again), 4);
     }
@@ -48,12 +48,15 @@ fn an_alignment_as_large_as_the_heap_is_served_where_it_fits() {
     // One place only is a multiple of 64 from the origin, and what is free there is small.
     let mut books = books(60, 70, 5);
     books.buddy.extend(70);
-    let wall = books.buddy.alloc_run(16, Order(4)).unwrap();
+    let mut aligned_run =
+        |granules, alignment| books.buddy.alloc_run(granules, Order(alignment)).map(|run| run.head);
+    let wall = aligned_run(16, 4).unwrap();
     assert_eq!(wall, Granule(4));
-    assert_eq!(books.buddy.alloc_run(1, Order(6)), Some(Granule(68)));
+    assert_eq!(aligned_run(1, 6), Some(Granule(68)));
+    assert_eq!(aligned_run(1, 6), None);
     books.buddy.release_run(wall);
-    assert_eq!(books.buddy.alloc_run(3, Order(6)), Some(Granule(4)));
-    assert_eq!(books.buddy.alloc_run(1, Order(6)), None);
+    let again = books.buddy.alloc_run(3, Order(6)).map(|run| run.head);
+    assert_eq!(again, Some(Granule(4)));
     books.buddy.check().unwrap();
 }
 
@@ -65,6 +68,7 @@ enum Step {
     Resize(usize, u32),
     Extend(u32),
     MergeSpares,
+    Purge,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -75,6 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (any::<usize>(), 1..60u32).prop_map(|(i, n)| Step::Resize(i, n)),
         1 => (1..50u32).prop_map(Step::Extend),
         1 => Just(Step::MergeSpares),
+        1 => Just(Step::Purge),
     ]
 }
 
@@ -91,6 +96,7 @@ proptest! {
         buddy.extend(capacity / 2);
         // Head of each block in use -> its length, and whether it is a span.
         let mut model = BTreeMap::<u32, (u32, bool)>::new();
+        let mut used = std::collections::BTreeSet::new();
         let fits = |model: &BTreeMap<u32, (u32, bool)>, head: u32, length: u32, end: u32| {
             head + length <= end
                 && model.iter().all(|(&other, &(other_length, _))| {
@@ -104,8 +110,12 @@ proptest! {
         for step in steps {
             match step {
                 Step::Alloc(granules, alignment) => {
-                    if let Some(head) = buddy.alloc_run(granules, Order(alignment)) {
-                        let length = buddy.run_at(head);
+                    if let Some(Run { head, granules: length, fresh }) =
+                        buddy.alloc_run(granules, Order(alignment))
+                    {
+                        prop_assert_eq!(length, buddy.run_at(head));
+                        prop_assert_eq!(fresh, !(head.0..head.0 + length).any(|g| used.contains(&g)));
+                        used.extend(head.0..head.0 + length);
                         prop_assert!(length >= granules && length < granules * 2);
                         prop_assert_eq!((head.0 + lead) % (1 << alignment), 0);
                         prop_assert!(fits(&model, head.0, length, buddy.end()));
@@ -115,6 +125,7 @@ proptest! {
                 Step::Span(order) => {
                     if let Some(head) = buddy.alloc_span(Order(order)) {
                         prop_assert!(fits(&model, head.0, 1 << order, buddy.end()));
+                        used.extend(head.0..head.0 + (1 << order));
                         prop_assert_eq!(buddy.span_head(head, Order(order)), head);
                         model.insert(head.0, (1 << order, true));
                     }
@@ -135,6 +146,7 @@ proptest! {
                             prop_assert_eq!(buddy.run_at(Granule(head)), new);
                             model.remove(&head);
                             prop_assert!(fits(&model, head, new, buddy.end()));
+                            used.extend(head..head + new);
                             model.insert(head, (new, false));
                         } else {
                             prop_assert!(granules > length);
@@ -145,10 +157,18 @@ proptest! {
                     buddy.extend((buddy.end() + granules).min(capacity));
                 }
                 Step::MergeSpares => buddy.merge_spares(),
+                Step::Purge => {
+                    let before = buddy.purgeable();
+                    let purged = buddy.purge(|start, end| {
+                        (start.0..end.0).for_each(|granule| { used.remove(&granule); });
+                        true
+                    });
+                    prop_assert_eq!((purged, buddy.purgeable()), (before, 0));
+                }
             }
             buddy.check().map_err(|broken| TestCaseError::fail(format!("{broken:?}")))?;
-            let used: u32 = model.values().map(|entry| entry.0).sum();
-            prop_assert_eq!(buddy.free(), buddy.end() - used);
+            let in_use: u32 = model.values().map(|entry| entry.0).sum();
+            prop_assert_eq!(buddy.free(), buddy.end() - in_use);
             for (&head, &(length, _)) in &model {
                 for granule in head..head + length {
                     let extent = buddy.covering(Granule(granule));
