@@ -5,4 +5,8 @@
 extern crate std;
 mod bits;
 mod buddy;
+mod error;
+mod pool;
 mod slab;
+pub use error::*;
+pub use pool::*;

@@ -454,6 +454,15 @@ impl Buddy {
         Granule(start - self.shape.lead)
     }
 
+    /// The smallest end of the heap with which a block of `order` starts at or behind the end it has now;
+    /// `None` if the capacity doesn't suffice.
+    pub(crate) fn end_with_another(&self, order: Order) -> Option<u32> {
+        let size = 1u64.checked_shl(order.0 as u32)?;
+        let start = (self.end as u64 + self.shape.lead as u64).next_multiple_of(size);
+        let end = start + size - self.shape.lead as u64;
+        (end <= self.shape.capacity as u64).then_some(end as u32)
+    }
+
     /// Adds the granules `[end, new_end)` as free ones.
     pub(crate) fn extend(&mut self, new_end: u32) {
         debug_assert!(self.end <= new_end && new_end <= self.shape.capacity);

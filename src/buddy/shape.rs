@@ -25,15 +25,16 @@ impl Shape {
         self.capacity.ilog2() as usize + 1
     }
 
-    /// First of the order's blocks to have a bit. Rounded down to an even one, and their number up, so
-    /// that the buddy of every block has a bit, also where it would lie outside the heap.
+    /// First of the order's blocks to have a bit: an even one, so that the buddy of every block has a bit,
+    /// also where it would lie outside the heap.
     pub(super) fn first_block(self, order: usize) -> u32 {
         (self.lead >> order) & !1
     }
 
+    /// Bits of an order: enough for every lead, so that metadata has one size. The capacity reaches into
+    /// at most `((capacity - 1) >> order) + 2` blocks, and making pairs of them adds one at either end.
     pub(super) fn blocks(self, order: usize) -> u32 {
-        let last = (self.lead + self.capacity - 1) >> order;
-        (last | 1) + 1 - self.first_block(order)
+        (((self.capacity - 1) >> order) + 4).next_multiple_of(2)
     }
 
     pub(super) fn bits(self) -> usize {

@@ -7,7 +7,7 @@ impl Slab {
     /// Checks L1 to L4, and S1 to S3 of every span. Cost: a step an extent of the heap.
     pub(crate) fn check(&self, buddy: &Buddy) -> Result<(), Broken> {
         let mut live = [0; super::CLASSES];
-        let mut rooms = 0;
+        let (mut rooms, mut spans) = (0, 0);
         for extent in buddy.extents(Granule(0)).filter(|extent| extent.kind == Kind::Span) {
             let head = extent.head;
             let span = self.span_at(head);
@@ -23,9 +23,11 @@ impl Slab {
             require(is_current || !span.is_empty(), "L3: an empty span is released", head)?;
             live[id.index()] += span.live() as u64;
             rooms += usize::from(has_bit);
+            spans += 1;
         }
         let bits = self.rooms.len();
         let origin = Granule(0);
+        require(spans == self.spans_in_use, "L4: the spans in use are counted", origin)?;
         require(self.rooms.count(0, bits) == rooms, "L2: only spans have a room bit", origin)?;
         require(self.rooms.check(0, bits), "B1: the room bits' levels agree", origin)?;
         for (index, &current) in self.current.iter().enumerate() {

@@ -16,7 +16,8 @@
 //! - L2: the bit (class, granule) of `rooms` is set if and only if the span that starts at the granule is
 //!   of the class and has a free object. The current span of a class may have its bit set and be full.
 //! - L3: a span without live objects is the current one of its class; others are released.
-//! - L4: for each class, `allocated - released` is the number of live objects in its spans.
+//! - L4: for each class, `allocated - released` is the number of live objects in its spans;
+//!   `spans_in_use` is the number of spans.
 //!
 //! Cost: a bounded number of bitmap searches and buddy operations.
 
@@ -49,6 +50,7 @@ pub(crate) struct Slab {
     current: [NonNull<Span>; CLASSES],
     allocated: [u64; CLASSES],
     released: [u64; CLASSES],
+    spans_in_use: u32,
     rooms: Bitmap,
     spans: NonNull<Span>,
 }
@@ -86,6 +88,7 @@ impl Slab {
             current: [span::NO_SPAN.get(); CLASSES],
             allocated: [0; CLASSES],
             released: [0; CLASSES],
+            spans_in_use: 0,
             rooms,
             spans,
         }
@@ -216,6 +219,7 @@ impl Slab {
         unsafe { self.descriptor(head).write(Span::new(base, id, order)) };
         let room = self.room(id, head);
         self.rooms.set(room);
+        self.spans_in_use += 1;
         Some(head)
     }
 
@@ -265,6 +269,7 @@ impl Slab {
         if self.current[id.index()] == self.descriptor(head) {
             self.current[id.index()] = span::NO_SPAN.get();
         }
+        self.spans_in_use -= 1;
         buddy.release_span(head);
     }
 
@@ -288,6 +293,11 @@ impl Slab {
         let id = span.class();
         self.released[id.index()] += live as u64;
         self.retire(buddy, head);
+    }
+
+    /// Number of spans.
+    pub(crate) fn spans_in_use(&self) -> u32 {
+        self.spans_in_use
     }
 
     /// How many objects of each class were allocated and released so far, with the class's size.

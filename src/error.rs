@@ -1,0 +1,319 @@
+//! Why a call was refused: one enum with the pointer or value at fault, mapped once to the C statuses.
+
+use core::fmt;
+
+/// Status of a call, as the C ABI reports it (`HL_OK`, `HL_ERR_...`).
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// The call did what it was asked to.
+    Ok = 0,
+    /// An argument that no call accepts: a null pool or result pointer, an unknown flag.
+    InvalidArgument = 1,
+    /// No heap of the pool has the room.
+    OutOfMemory = 2,
+    /// The pool's limit forbids it.
+    LimitReached = 3,
+    /// The size, or count times size, is larger than any block can be.
+    SizeOverflow = 4,
+    /// The alignment is not a power of two.
+    BadAlignment = 5,
+    /// The heap's address is null.
+    HeapNull = 6,
+    /// The heap has no room for one block beside its metadata.
+    HeapTooSmall = 7,
+    /// The heap's end lies beyond the end of the address space.
+    HeapWraps = 8,
+    /// The heap overlaps one that the pool has.
+    HeapOverlaps = 9,
+    /// No heap of the pool holds the address.
+    HeapUnknown = 10,
+    /// The heap can't be removed: it has live blocks.
+    HeapInUse = 11,
+    /// The pointer was never handed out: no pool's heap holds it, or it is bookkeeping.
+    NotInPool = 12,
+    /// The pointer is inside a live block, but not its start.
+    InteriorPointer = 13,
+    /// The pointer is in free memory of the pool: its block was released already.
+    AlreadyReleased = 14,
+    /// The pointer is in a heap of another pool.
+    OtherPool = 15,
+    /// The block can't have been allocated with the size given.
+    SizeMismatch = 16,
+    /// The pool's books contradict themselves: something wrote over them.
+    Corrupted = 17,
+    /// The operating system refused.
+    System = 18,
+}
+
+impl Status {
+    /// Every status, in the order of their numbers.
+    pub const ALL: [Status; 19] = [
+        Status::Ok,
+        Status::InvalidArgument,
+        Status::OutOfMemory,
+        Status::LimitReached,
+        Status::SizeOverflow,
+        Status::BadAlignment,
+        Status::HeapNull,
+        Status::HeapTooSmall,
+        Status::HeapWraps,
+        Status::HeapOverlaps,
+        Status::HeapUnknown,
+        Status::HeapInUse,
+        Status::NotInPool,
+        Status::InteriorPointer,
+        Status::AlreadyReleased,
+        Status::OtherPool,
+        Status::SizeMismatch,
+        Status::Corrupted,
+        Status::System,
+    ];
+}
+
+const _: () = {
+    let mut index = 0;
+    while index < Status::ALL.len() {
+        assert!(Status::ALL[index] as usize == index);
+        index += 1;
+    }
+};
+
+/// Why a call was refused, with the pointer or value at fault. A refused call changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument that no call accepts; the text says which, and why.
+    InvalidArgument(&'static str),
+    /// No heap of the pool has room for so many bytes.
+    OutOfMemory {
+        /// Bytes asked for.
+        size: usize,
+    },
+    /// The pool's limit forbids it.
+    LimitReached {
+        /// Bytes asked for.
+        size: usize,
+        /// Bytes in use.
+        used: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More bytes than any block can have.
+    SizeOverflow {
+        /// Number of elements asked for.
+        count: usize,
+        /// Bytes of an element.
+        size: usize,
+    },
+    /// Not a power of two.
+    BadAlignment {
+        /// The alignment asked for.
+        alignment: usize,
+    },
+    /// The heap's address is null.
+    HeapNull,
+    /// The heap has no room for one block beside its metadata.
+    HeapTooSmall {
+        /// Address of the heap.
+        address: usize,
+        /// Bytes of the heap.
+        size: usize,
+    },
+    /// The heap's end lies beyond the end of the address space.
+    HeapWraps {
+        /// Address of the heap.
+        address: usize,
+        /// Bytes of the heap.
+        size: usize,
+    },
+    /// The heap overlaps one that the pool has.
+    HeapOverlaps {
+        /// Address of the heap.
+        address: usize,
+        /// Bytes of the heap.
+        size: usize,
+        /// Address of the heap that is there.
+        other: usize,
+        /// Bytes of the heap that is there.
+        other_size: usize,
+    },
+    /// No heap of the pool holds the address.
+    HeapUnknown {
+        /// The address.
+        address: usize,
+    },
+    /// The heap can't be removed yet.
+    HeapInUse {
+        /// Address of the heap.
+        address: usize,
+        /// Live blocks in it.
+        blocks: usize,
+        /// Bytes of them.
+        bytes: usize,
+    },
+    /// The pointer was never handed out.
+    NotInPool {
+        /// The pointer.
+        pointer: usize,
+    },
+    /// The pointer is inside a live block.
+    InteriorPointer {
+        /// The pointer.
+        pointer: usize,
+        /// Start of the block.
+        block: usize,
+        /// Bytes of the block.
+        size: usize,
+    },
+    /// The pointer is in free memory.
+    AlreadyReleased {
+        /// The pointer.
+        pointer: usize,
+        /// Bytes of the freed object that starts at or before it; 0 if its block has been merged since.
+        size: usize,
+    },
+    /// The pointer is in a heap of another pool.
+    OtherPool {
+        /// The pointer.
+        pointer: usize,
+    },
+    /// The block can't have been allocated with that size.
+    SizeMismatch {
+        /// The block.
+        pointer: usize,
+        /// The size given.
+        given: usize,
+        /// Bytes of the block.
+        size: usize,
+    },
+    /// The pool's books contradict themselves.
+    Corrupted {
+        /// Where in the heap.
+        address: usize,
+        /// The invariant that does not hold.
+        invariant: &'static str,
+    },
+    /// The operating system refused.
+    System {
+        /// What was asked of it.
+        call: &'static str,
+        /// Its error number.
+        errno: i32,
+    },
+}
+
+impl Error {
+    /// The status that the C ABI reports.
+    pub const fn status(&self) -> Status {
+        match self {
+            Error::InvalidArgument(_) => Status::InvalidArgument,
+            Error::OutOfMemory { .. } => Status::OutOfMemory,
+            Error::LimitReached { .. } => Status::LimitReached,
+            Error::SizeOverflow { .. } => Status::SizeOverflow,
+            Error::BadAlignment { .. } => Status::BadAlignment,
+            Error::HeapNull => Status::HeapNull,
+            Error::HeapTooSmall { .. } => Status::HeapTooSmall,
+            Error::HeapWraps { .. } => Status::HeapWraps,
+            Error::HeapOverlaps { .. } => Status::HeapOverlaps,
+            Error::HeapUnknown { .. } => Status::HeapUnknown,
+            Error::HeapInUse { .. } => Status::HeapInUse,
+            Error::NotInPool { .. } => Status::NotInPool,
+            Error::InteriorPointer { .. } => Status::InteriorPointer,
+            Error::AlreadyReleased { .. } => Status::AlreadyReleased,
+            Error::OtherPool { .. } => Status::OtherPool,
+            Error::SizeMismatch { .. } => Status::SizeMismatch,
+            Error::Corrupted { .. } => Status::Corrupted,
+            Error::System { .. } => Status::System,
+        }
+    }
+
+    /// The pointer that was misused, where that is what the error says.
+    pub const fn misused_pointer(&self) -> Option<usize> {
+        match *self {
+            Error::NotInPool { pointer }
+            | Error::InteriorPointer { pointer, .. }
+            | Error::AlreadyReleased { pointer, .. }
+            | Error::OtherPool { pointer }
+            | Error::SizeMismatch { pointer, .. } => Some(pointer),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Error::InvalidArgument(what) => f.write_str(what),
+            Error::OutOfMemory { size } => {
+                write!(f, "out of memory: no heap of the pool has room for {size} bytes")
+            }
+            Error::LimitReached { size, used, limit } => write!(
+                f,
+                "limit reached: {size} bytes more than the {used} in use would exceed the limit of {limit}"
+            ),
+            Error::SizeOverflow { count: 1, size } => {
+                write!(f, "size overflow: no block can have {size} bytes")
+            }
+            Error::SizeOverflow { count, size } => {
+                write!(f, "size overflow: no block can have {count} times {size} bytes")
+            }
+            Error::BadAlignment { alignment } => {
+                write!(f, "bad alignment: {alignment} is not a power of two")
+            }
+            Error::HeapNull => f.write_str("heap is null: no memory was handed in"),
+            Error::HeapTooSmall { address, size } => write!(
+                f,
+                "heap too small: {size} bytes at {address:#x} have no room for one block beside the metadata"
+            ),
+            Error::HeapWraps { address, size } => write!(
+                f,
+                "heap wraps: {size} bytes at {address:#x} reach beyond the end of the address space"
+            ),
+            Error::HeapOverlaps { address, size, other, other_size } => write!(
+                f,
+                "heap overlaps: {size} bytes at {address:#x} share memory with the pool's heap of \
+                 {other_size} bytes at {other:#x}"
+            ),
+            Error::HeapUnknown { address } => {
+                write!(f, "unknown heap: {address:#x} is in no heap of this pool")
+            }
+            Error::HeapInUse { address, blocks, bytes } => write!(
+                f,
+                "heap in use: the heap at {address:#x} has {blocks} live blocks of {bytes} bytes"
+            ),
+            Error::NotInPool { pointer } => {
+                write!(f, "not in the pool: {pointer:#x} was never handed out by this pool")
+            }
+            Error::InteriorPointer { pointer, block, size } => write!(
+                f,
+                "interior pointer: {pointer:#x} is {} bytes inside the live block of {size} bytes at {block:#x}",
+                pointer - block
+            ),
+            Error::AlreadyReleased { pointer, size: 0 } => {
+                write!(f, "already released: {pointer:#x} is in free memory of the pool")
+            }
+            Error::AlreadyReleased { pointer, size } => write!(
+                f,
+                "already released: {pointer:#x} is in a freed object of size class {size}"
+            ),
+            Error::OtherPool { pointer } => {
+                write!(f, "other pool: {pointer:#x} is in a heap of another pool")
+            }
+            Error::SizeMismatch { pointer, given, size } => write!(
+                f,
+                "size mismatch: the block of {size} bytes at {pointer:#x} can't have been allocated with \
+                 a size of {given}"
+            ),
+            Error::Corrupted { address, invariant } => {
+                write!(f, "corrupted: near {address:#x} it does not hold that {invariant}")
+            }
+            Error::System { call, errno } => {
+                write!(f, "system: {call} failed with error number {errno}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}

@@ -1,0 +1,67 @@
+//! Many blocks under one hold of the lock.
+
+use super::MemoryPool;
+use crate::error::Error;
+use crate::slab::{ClassId, MAX_OBJECT};
+use core::ptr::NonNull;
+use spin::RelaxStrategy;
+
+/// Batches.
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Fills `blocks` with blocks of at least `size` bytes. Says how many it got, and why there are no more.
+    ///
+    /// # Errors
+    /// As [`MemoryPool::alloc`]; the blocks allocated before are in the first slots, and live.
+    pub fn alloc_many(&self, size: usize, blocks: &mut [*mut u8]) -> (usize, Result<(), Error>) {
+        let mut filled = 0;
+        while filled < blocks.len() {
+            filled += self.alloc_objects(size, &mut blocks[filled..]);
+            // Where the fast path ends: a new span, a run, or the error.
+            if let Some(slot) = blocks.get_mut(filled) {
+                match self.alloc(size) {
+                    Ok(block) => *slot = block.as_ptr(),
+                    Err(error) => return (filled, Err(error)),
+                }
+                filled += 1;
+            }
+        }
+        (filled, Ok(()))
+    }
+
+    /// Fills slots as long as the current span of the size's class has objects.
+    fn alloc_objects(&self, size: usize, blocks: &mut [*mut u8]) -> usize {
+        if size > MAX_OBJECT {
+            return 0;
+        }
+        let id = ClassId::holding(size);
+        let mut inner = self.lock();
+        let mut filled = 0;
+        while let Some(slot) = blocks.get_mut(filled)
+            && let Some(object) = inner.alloc_object(id)
+        {
+            *slot = object.as_ptr();
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Releases the blocks in `blocks` and sets their slots to null, up to the first that is refused; null
+    /// slots are skipped. Says how many slots it is through with, and why it stopped.
+    ///
+    /// # Errors
+    /// As [`MemoryPool::release`], of the slot with the index that is returned.
+    ///
+    /// # Safety
+    /// As for [`MemoryPool::release`], for each of them.
+    pub unsafe fn release_many(&self, blocks: &mut [*mut u8]) -> (usize, Result<(), Error>) {
+        let mut inner = self.lock();
+        for (index, slot) in blocks.iter_mut().enumerate() {
+            let Some(block) = NonNull::new(*slot) else { continue };
+            if inner.release(block.addr().get()).is_err() {
+                return (index, Err(inner.misuse(block.addr().get())));
+            }
+            *slot = core::ptr::null_mut();
+        }
+        (blocks.len(), Ok(()))
+    }
+}

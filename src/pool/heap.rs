@@ -1,0 +1,631 @@
+//! One heap: a region of memory, the buddy system and the spans over it.
+//!
+//! ```text
+//! a caller's heap   |·| Heap | buddy's books | Slab, descriptors, room bits | granule 0 | 1 | ... |·|
+//! a system heap     |·|  same, in a mapping of its own between guard pages  |
+//!                   | granule 0 | 1 | ... committed | reserved ...          |
+//! ```
+//! Nothing the allocator trusts lies behind granule 0. A region is trimmed inward (`·`) to whole granules.
+//! Addresses become granules and back only here and in the slab layer.
+//!
+//! Invariants:
+//! - H1: granule 0 is at a multiple of the granule; it and the next `buddy.end()` granules are memory that
+//!   may be read and written, and that the pool alone hands out.
+//! - H2: the buddy's origin is at a multiple of the largest block, so that a block of `n` bytes is at a
+//!   multiple of `n`.
+//! - H3: `live_runs` and `live_run_granules` count the runs in use, which are all blocks but the objects
+//!   in spans.
+
+use super::registry::Entry;
+use crate::buddy::{Broken, Buddy, Extent, Granule, Kind, MAX_GRANULES, Order, Shape, Tag};
+use crate::error::Error;
+use crate::slab::{self, ClassId, MAX_OBJECT, Place, Refused, SPAN_GRANULE_SHIFT, Slab, Span};
+use core::ptr::NonNull;
+
+/// A heap with at least this many bytes has spans.
+const SPANS_FROM: usize = 1 << 20;
+
+/// Binary logarithm of a heap's granule: without spans few bytes, to serve small blocks well, and more from
+/// the size on where metadata has to stay below 4 %.
+const fn granule_shift(size: usize, has_spans: bool) -> u32 {
+    match size {
+        _ if has_spans => SPAN_GRANULE_SHIFT,
+        ..0x1_0000 => 5,
+        _ => 6,
+    }
+}
+
+/// Bytes of which every block's address is a multiple.
+pub const MIN_ALIGNMENT: usize = 16;
+
+/// The most bytes of a block.
+pub const MAX_SIZE: usize = isize::MAX as usize;
+
+/// What an allocation asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub(crate) size: usize,
+    /// A power of two.
+    pub(crate) alignment: usize,
+}
+
+/// How a heap's memory comes from the system and goes back to it.
+pub(crate) struct Backing {
+    /// Makes memory usable that the heap has reserved; false if the system refuses.
+    pub(crate) commit: unsafe fn(NonNull<u8>, usize) -> bool,
+    /// Gives the pages of free memory back: what is read there next is zero. False if the system refuses.
+    pub(crate) purge: unsafe fn(NonNull<u8>, usize) -> bool,
+    /// Gives back a heap's whole reservation and its metadata.
+    pub(crate) release: unsafe fn(Reservation),
+}
+
+/// The memory of a heap that has a [`Backing`].
+pub(crate) struct Reservation {
+    /// Where the heap's granules are, or can be committed; at a multiple of the largest block that fits.
+    pub(crate) memory: NonNull<u8>,
+    pub(crate) size: usize,
+    /// Usable memory for [`reserved_metadata_bytes`]`(size)`, at a multiple of a page.
+    pub(crate) metadata: NonNull<u8>,
+}
+
+/// A block that is in use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Live {
+    pub(crate) size: usize,
+    /// The run it is, unless it is an object of a span.
+    run: Option<Granule>,
+}
+
+/// A new block, and whether its bytes are known to be zero.
+pub(crate) struct Fresh {
+    pub(crate) address: NonNull<u8>,
+    pub(crate) zeroed: bool,
+}
+
+/// Links of the set that the heap is in; see `heaps`.
+#[derive(Default)]
+pub(super) struct Links {
+    pub(super) next: Option<NonNull<Heap>>,
+    pub(super) low: Option<NonNull<Heap>>,
+    pub(super) high: Option<NonNull<Heap>>,
+}
+
+/// See the module.
+pub(crate) struct Heap {
+    pub(super) links: Links,
+    /// As it was handed in.
+    start: usize,
+    size: usize,
+    first: NonNull<u8>,
+    buddy: Buddy,
+    slab: Option<NonNull<Slab>>,
+    backing: Option<&'static Backing>,
+    metadata: NonNull<u8>,
+    metadata_bytes: usize,
+    live_runs: u32,
+    live_run_granules: u32,
+    runs_allocated: u64,
+    shift: u8,
+    pub(super) draining: bool,
+}
+
+/// A heap's region as it was handed in, and the identity of its pool.
+struct Region {
+    start: usize,
+    size: usize,
+    pool: u64,
+}
+
+/// Where the parts of a heap's metadata are, in bytes from its start.
+#[derive(Clone, Copy)]
+struct Parts {
+    entry: usize,
+    buddy: usize,
+    slab: usize,
+    spans: usize,
+    end: usize,
+}
+
+impl Parts {
+    fn new(shape: Shape, has_spans: bool) -> Parts {
+        let entry = size_of::<Heap>();
+        let buddy = entry + size_of::<Entry>();
+        let end = buddy + shape.metadata_bytes();
+        if !has_spans {
+            return Parts { entry, buddy, slab: end, spans: end, end };
+        }
+        let slab = end.next_multiple_of(align_of::<Slab>());
+        let spans = (slab + size_of::<Slab>()).next_multiple_of(align_of::<Span>());
+        Parts {
+            entry,
+            buddy,
+            slab,
+            spans,
+            end: spans + slab::metadata_bytes(shape.capacity as usize),
+        }
+    }
+}
+
+/// Each part of the metadata but the slab is aligned where the one before it ends.
+const _: () =
+    assert!(align_of::<Heap>() == 8 && align_of::<Entry>() == 8 && align_of::<u64>() == 8);
+
+fn shape(lead: usize, capacity: usize, has_spans: bool, track_use: bool) -> Shape {
+    // Without spans the runs serve small sizes too, and small tails would soon pin every large block.
+    let trim_shift = if has_spans { 6 } else { 3 };
+    Shape { lead: lead as u32, capacity: capacity as u32, trim_shift, track_use }
+}
+
+/// Bytes of metadata of a heap with a [`Backing`] over `size` bytes.
+pub(crate) fn reserved_metadata_bytes(size: usize) -> usize {
+    Parts::new(shape(0, size >> SPAN_GRANULE_SHIFT, true, true), true).end
+}
+
+/// The most bytes of a heap with a [`Backing`].
+pub(crate) const MAX_RESERVATION: usize = slab::MAX_SPAN_GRANULES << SPAN_GRANULE_SHIFT;
+
+impl Heap {
+    /// Makes a heap of the `size` bytes at `start`, its metadata first.
+    ///
+    /// # Safety
+    /// Until the heap is dropped, the bytes may be read and written, and nobody else uses those that are
+    /// not handed out.
+    pub(super) unsafe fn in_region(
+        start: NonNull<u8>,
+        size: usize,
+        pool: u64,
+    ) -> Result<NonNull<Heap>, Error> {
+        let address = start.addr().get();
+        let too_small = Error::HeapTooSmall { address, size };
+        let has_spans = size >= SPANS_FROM;
+        let shift = granule_shift(size, has_spans);
+        let granule = 1 << shift;
+        let alignment = if has_spans { align_of::<Span>() } else { align_of::<Heap>() };
+        let metadata = address.next_multiple_of(alignment);
+        let end = (address + size) & !(granule - 1);
+        let parts = |granules| Parts::new(shape(0, granules, has_spans, false), has_spans);
+        let first = |granules| (metadata + parts(granules).end).next_multiple_of(granule);
+        let fits = |granules| first(granules) + (granules << shift) <= end;
+        // The metadata for all that the region could hold leaves room for some; then as many more as fit.
+        let most = (size >> shift).clamp(1, MAX_GRANULES);
+        let mut granules = end.saturating_sub(first(most)) >> shift;
+        while granules < most && fits(granules + 1) {
+            granules += 1;
+        }
+        if granules == 0 {
+            return Err(too_small);
+        }
+        let (parts, first) = (parts(granules), first(granules));
+        // SAFETY: both lie inside the region, by `fits`.
+        let (metadata, first) =
+            unsafe { (start.add(metadata - address), start.add(first - address)) };
+        // SAFETY: the metadata is inside the region and ours.
+        unsafe { metadata.write_bytes(0, parts.end) };
+        // SAFETY: the metadata is zeroed and, as `fits` says, large enough and before granule 0.
+        let heap = unsafe {
+            Heap::at(metadata, parts, Region { start: address, size, pool }, first, granules, None)
+        };
+        // SAFETY: `at` has just made it, and nobody else knows it.
+        unsafe { (*heap.as_ptr()).buddy.extend(granules as u32) };
+        Ok(heap)
+    }
+
+    /// Makes a heap over reserved memory, none of it committed yet.
+    ///
+    /// # Safety
+    /// The reservation is as its fields say, the metadata zeroed, and both are the heap's alone until it is
+    /// dropped. `size` is at least a granule and at most [`MAX_RESERVATION`].
+    pub(super) unsafe fn in_reservation(
+        reservation: Reservation,
+        backing: &'static Backing,
+        pool: u64,
+    ) -> NonNull<Heap> {
+        let Reservation { memory, size, metadata } = reservation;
+        let granules = size >> SPAN_GRANULE_SHIFT;
+        let parts = Parts::new(shape(0, granules, true, true), true);
+        let region = Region { start: memory.addr().get(), size, pool };
+        // SAFETY: the caller's promise.
+        unsafe { Heap::at(metadata, parts, region, memory, granules, Some(backing)) }
+    }
+
+    /// # Safety
+    /// `metadata` has zeroed bytes for the `parts` of that many granules, `first` is at a multiple of the
+    /// granule, and both are the heap's alone.
+    unsafe fn at(
+        metadata: NonNull<u8>,
+        parts: Parts,
+        region: Region,
+        first: NonNull<u8>,
+        granules: usize,
+        backing: Option<&'static Backing>,
+    ) -> NonNull<Heap> {
+        let Region { start, size, pool } = region;
+        let has_spans = size >= SPANS_FROM || backing.is_some();
+        let shift = granule_shift(size, has_spans);
+        let largest = 1usize << (granules.ilog2() + shift);
+        let lead = (first.addr().get() & (largest - 1)) >> shift;
+        let shape = shape(lead, granules, has_spans, backing.is_some());
+        let heap = metadata.cast::<Heap>();
+        // SAFETY: the parts are inside the metadata, zeroed, aligned and disjoint (`Parts::new`), and the
+        // lead is less than the largest block.
+        unsafe {
+            let slab = has_spans.then(|| {
+                let slab = metadata.add(parts.slab).cast::<Slab>();
+                slab.write(Slab::new(metadata.add(parts.spans), first, granules as u32));
+                slab
+            });
+            metadata.add(parts.entry).cast().write(Entry::new(start, size, pool));
+            heap.write(Heap {
+                links: Links::default(),
+                start,
+                size,
+                first,
+                buddy: Buddy::new(metadata.add(parts.buddy), shape),
+                slab,
+                backing,
+                metadata,
+                metadata_bytes: parts.end,
+                live_runs: 0,
+                live_run_granules: 0,
+                runs_allocated: 0,
+                shift: shift as u8,
+                draining: false,
+            });
+        }
+        heap
+    }
+
+    /// The heap as the registry knows it.
+    pub(super) fn entry(&self) -> NonNull<Entry> {
+        // SAFETY: the entry comes right behind the heap in the metadata (`Parts::new`).
+        unsafe { self.metadata.add(size_of::<Heap>()).cast() }
+    }
+
+    /// What has to be given back with the heap, and how; `None` for a caller's memory.
+    pub(super) fn reservation(&self) -> Option<(&'static Backing, Reservation)> {
+        let reservation =
+            Reservation { memory: self.first, size: self.size, metadata: self.metadata };
+        Some((self.backing?, reservation))
+    }
+
+    /// Address of the region that was handed in.
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Bytes of the region that was handed in.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Whether the region that was handed in holds `address`.
+    #[inline]
+    pub(crate) fn holds(&self, address: usize) -> bool {
+        address.wrapping_sub(self.start) < self.size
+    }
+
+    /// Bytes of a granule.
+    pub(crate) fn granule(&self) -> usize {
+        1 << self.shift
+    }
+
+    fn bytes(&self, granules: u32) -> usize {
+        (granules as usize) << self.shift
+    }
+
+    /// The granule that holds `address`, if there is one.
+    #[inline]
+    fn granule_at(&self, address: usize) -> Option<Granule> {
+        let granule = address.wrapping_sub(self.first.addr().get()) >> self.shift;
+        (granule < self.buddy.end() as usize).then_some(Granule(granule as u32))
+    }
+
+    #[inline]
+    pub(super) fn address_of(&self, granule: Granule) -> NonNull<u8> {
+        debug_assert!(granule.0 <= self.buddy.end());
+        // SAFETY: the granule lies in the heap, or is the one behind its last (H1).
+        unsafe { self.first.add(granule.index() << self.shift) }
+    }
+
+    #[inline]
+    fn slab_mut(&mut self) -> Option<(&mut Slab, &mut Buddy)> {
+        let slab = self.slab.as_mut()?;
+        // SAFETY: the slab lives in the heap's metadata as long as the heap, and is borrowed with it.
+        Some((unsafe { slab.as_mut() }, &mut self.buddy))
+    }
+
+    pub(super) fn slab(&self) -> Option<&Slab> {
+        // SAFETY: as in `slab_mut`.
+        self.slab.as_ref().map(|slab| unsafe { slab.as_ref() })
+    }
+
+    /// The size class that a request goes to in this heap, if to any.
+    fn class_for(&self, request: Request) -> Option<ClassId> {
+        self.slab.as_ref().and_then(|_| ClassId::aligned(request.alignment, request.size))
+    }
+
+    /// Granules and alignment of the run that a request needs.
+    fn run_for(&self, request: Request) -> (u32, Order) {
+        let granules = request.size.div_ceil(self.granule()).max(1);
+        let alignment = request.alignment.trailing_zeros().saturating_sub(self.shift as u32);
+        (granules.min(u32::MAX as usize) as u32, Order(alignment as u8))
+    }
+
+    /// Allocates an object from the current span of its class.
+    #[inline]
+    pub(super) fn alloc_object(&mut self, id: ClassId) -> Option<NonNull<u8>> {
+        self.slab_mut()?.0.alloc(id)
+    }
+
+    /// Allocates what is asked for from the place that suits it best, taking up to `budget` bytes of free
+    /// granules.
+    pub(super) fn alloc(&mut self, request: Request, budget: usize) -> Option<Fresh> {
+        let granules = (budget >> self.shift).min(u32::MAX as usize) as u32;
+        let Some(id) = self.class_for(request) else {
+            return self.alloc_run(request, granules);
+        };
+        let (slab, buddy) = self.slab_mut()?;
+        let object = slab.alloc(id).or_else(|| slab.alloc_slow(buddy, id, granules))?;
+        Some(Fresh { address: object, zeroed: false })
+    }
+
+    /// Allocates what [`Heap::alloc`] could not, from any place that will do.
+    pub(super) fn alloc_last(&mut self, request: Request, budget: usize) -> Option<Fresh> {
+        let granules = (budget >> self.shift).min(u32::MAX as usize) as u32;
+        let id = self.class_for(request);
+        let Some((slab, buddy)) = self.slab_mut() else { return None };
+        let Some(id) = id else {
+            slab.release_empty(buddy);
+            return self.alloc_run(request, granules);
+        };
+        let object = slab.alloc_last(buddy, id, request.alignment, granules)?;
+        Some(Fresh { address: object, zeroed: false })
+    }
+
+    fn alloc_run(&mut self, request: Request, budget: u32) -> Option<Fresh> {
+        let (granules, alignment) = self.run_for(request);
+        if granules > self.buddy.end() || self.buddy.run_length(granules) > budget {
+            return None;
+        }
+        let run = self.buddy.alloc_run(granules, alignment)?;
+        self.live_runs += 1;
+        self.live_run_granules += run.granules;
+        self.runs_allocated += 1;
+        Some(Fresh { address: self.address_of(run.head), zeroed: run.fresh })
+    }
+
+    /// Releases the block that starts at `address`.
+    #[inline]
+    pub(super) fn release(&mut self, address: usize) -> Result<(), Refused> {
+        let granule = self.granule_at(address).ok_or(Refused)?;
+        match self.buddy.tag(granule) {
+            Tag::Span(order) => {
+                let (slab, buddy) = self.slab_mut().ok_or(Refused)?;
+                slab.release(buddy, granule, order, address)
+            }
+            Tag::Run(_) if self.address_of(granule).addr().get() == address => {
+                let length = self.buddy.release_run(granule);
+                self.live_runs -= 1;
+                self.live_run_granules -= length;
+                Ok(())
+            }
+            _ => Err(Refused),
+        }
+    }
+
+    /// The live block that starts at `address`.
+    pub(super) fn live(&self, address: usize) -> Option<Live> {
+        let granule = self.granule_at(address)?;
+        match self.buddy.tag(granule) {
+            Tag::Span(order) => {
+                let span = self.slab()?.span_at(self.buddy.span_head(granule, order));
+                let live = span.place(address) == Place::Live;
+                live.then(|| Live { size: span.object_size(), run: None })
+            }
+            Tag::Run(_) if self.address_of(granule).addr().get() == address => {
+                let size = self.bytes(self.buddy.run_at(granule));
+                Some(Live { size, run: Some(granule) })
+            }
+            _ => None,
+        }
+    }
+
+    /// Makes a live block hold `size` bytes where it is, taking up to `budget` bytes of free granules.
+    /// False where it would have to move, to be large enough or not to waste more than half of it.
+    pub(super) fn resize(&mut self, live: Live, size: usize, budget: usize) -> bool {
+        let Some(head) = live.run else {
+            return size <= live.size && size >= live.size / 2;
+        };
+        if self.slab.is_some() && size <= MAX_OBJECT {
+            return false;
+        }
+        let (granules, _) = self.run_for(Request { size, alignment: 1 });
+        let length = (live.size >> self.shift) as u32;
+        let growth = self.bytes(self.buddy.run_length(granules)).saturating_sub(live.size);
+        if growth > budget {
+            return false;
+        }
+        let Some(new_length) = self.buddy.resize_run(head, length, granules) else { return false };
+        self.live_run_granules = self.live_run_granules - length + new_length;
+        true
+    }
+
+    /// Why `address`, which [`Heap::holds`] and where no live block starts, can't be released.
+    #[cold]
+    pub(super) fn diagnose(&self, address: usize) -> Error {
+        let pointer = address;
+        let Some(granule) = self.granule_at(address) else { return Error::NotInPool { pointer } };
+        let extent = self.buddy.covering(granule);
+        match (extent.kind, self.slab()) {
+            (Kind::Run, _) => {
+                let block = self.address_of(extent.head).addr().get();
+                Error::InteriorPointer { pointer, block, size: self.bytes(extent.granules) }
+            }
+            (Kind::Span, Some(slab)) => {
+                let span = slab.span_at(extent.head);
+                let size = span.object_size();
+                match span.place(address) {
+                    Place::Live | Place::Padding => Error::NotInPool { pointer },
+                    Place::Interior(block) => Error::InteriorPointer { pointer, block, size },
+                    Place::Free(_) => Error::AlreadyReleased { pointer, size },
+                }
+            }
+            _ => Error::AlreadyReleased { pointer, size: 0 },
+        }
+    }
+
+    /// The order of the block that serves a request, `None` if the heap can never have it, and the bytes
+    /// that this takes.
+    fn block_for(&self, request: Request) -> Option<(Order, usize)> {
+        if let Some(id) = self.class_for(request) {
+            let order = Order(id.class().span_order);
+            return Some((order, self.bytes(order.granules())));
+        }
+        let (granules, alignment) = self.run_for(request);
+        if granules > self.buddy.capacity() {
+            return None;
+        }
+        let length = self.buddy.run_length(granules);
+        Some((Order::holding(length).max(alignment), self.bytes(length)))
+    }
+
+    /// The fewest bytes of granules with which a request can be served.
+    pub(super) fn least_bytes(&self, request: Request) -> usize {
+        match self.class_for(request) {
+            Some(_) => self.granule().max(request.size),
+            None => self.block_for(request).map_or(usize::MAX, |(_, bytes)| bytes),
+        }
+    }
+
+    /// Commits more of a reservation, enough to serve the request from `budget` bytes. False if there is no more.
+    pub(super) fn grow(&mut self, request: Request, budget: usize) -> bool {
+        const LEAST: u32 = (1 << 20) >> SPAN_GRANULE_SHIFT;
+        const MOST: u32 = (64 << 20) >> SPAN_GRANULE_SHIFT;
+        // Systems with pages larger than a granule commit those.
+        const STEP: u32 = (64 << 10) >> SPAN_GRANULE_SHIFT;
+        let Some(backing) = self.backing else { return false };
+        let Some((order, bytes)) = self.block_for(request) else { return false };
+        if bytes > budget {
+            return false;
+        }
+        let end = self.buddy.end();
+        let Some(needed) = self.buddy.end_with_another(order) else { return false };
+        let generous = needed.max(end + (end / 8).clamp(LEAST, MOST)).next_multiple_of(STEP);
+        [generous, needed.next_multiple_of(STEP)].into_iter().any(|wanted| {
+            let new_end = wanted.min(self.buddy.capacity());
+            let start = self.address_of(Granule(end));
+            // SAFETY: the memory behind the last granule is reserved up to the capacity.
+            let committed = unsafe { (backing.commit)(start, self.bytes(new_end - end)) };
+            if committed {
+                self.buddy.extend(new_end);
+            }
+            committed
+        })
+    }
+
+    /// Gives free pages back to the system, and says how many bytes.
+    pub(super) fn purge(&mut self) -> usize {
+        let Some(backing) = self.backing else { return 0 };
+        let (first, shift) = (self.first, self.shift);
+        let purged = self.buddy.purge(|start, end| {
+            // SAFETY: the granules lie in the heap (H1).
+            let address = unsafe { first.add(start.index() << shift) };
+            // SAFETY: they are free and committed.
+            unsafe { (backing.purge)(address, (end.0 - start.0) as usize * (1 << shift)) }
+        });
+        self.bytes(purged)
+    }
+
+    /// Bytes that [`Heap::purge`] would give back.
+    #[inline]
+    pub(super) fn purgeable_bytes(&self) -> usize {
+        self.bytes(self.buddy.purgeable())
+    }
+
+    /// Merges all that can be merged: spares, and spans that have no live object.
+    pub(super) fn settle(&mut self) {
+        if let Some((slab, buddy)) = self.slab_mut() {
+            slab.release_empty(buddy);
+        }
+        self.buddy.merge_spares();
+    }
+
+    /// Releases every block.
+    pub(super) fn reset(&mut self) {
+        let mut at = Granule(0);
+        while at.0 < self.buddy.end() {
+            // Not the block that starts there: the last release may have merged it with others.
+            let extent = self.buddy.covering(at);
+            at = extent.head.plus(extent.granules);
+            match extent.kind {
+                Kind::Free => {}
+                Kind::Run => _ = self.buddy.release_run(extent.head),
+                Kind::Span => {
+                    let (slab, buddy) = self.slab_mut().expect("a span is in a heap with spans");
+                    slab.release_all(buddy, extent.head);
+                }
+            }
+        }
+        (self.live_runs, self.live_run_granules) = (0, 0);
+        self.settle();
+    }
+
+    /// Start of the region that was handed in.
+    pub(super) fn memory(&self) -> *mut u8 {
+        // A caller's region begins before the metadata; of the two the region's pointer may reach there.
+        let base = if self.backing.is_some() { self.first } else { self.metadata };
+        base.as_ptr().with_addr(self.start)
+    }
+
+    pub(super) fn metadata_bytes(&self) -> usize {
+        self.metadata_bytes
+    }
+
+    pub(super) fn capacity_bytes(&self) -> usize {
+        self.bytes(self.buddy.end())
+    }
+
+    /// Bytes in spans and runs.
+    pub(super) fn used_bytes(&self) -> usize {
+        self.bytes(self.buddy.end() - self.buddy.free())
+    }
+
+    #[inline]
+    pub(super) fn free_granules(&self) -> u32 {
+        self.buddy.free()
+    }
+
+    pub(super) fn largest_free_bytes(&mut self) -> usize {
+        let granules = self.buddy.largest_free();
+        self.bytes(granules)
+    }
+
+    /// Live runs, their bytes, and how many were ever allocated.
+    pub(super) fn run_counts(&self) -> (usize, usize, u64) {
+        (self.live_runs as usize, self.bytes(self.live_run_granules), self.runs_allocated)
+    }
+
+    pub(super) fn end_granule(&self) -> u32 {
+        self.buddy.end()
+    }
+
+    /// The granule that holds `address`, or the first if it lies below.
+    pub(super) fn granule_at_or_first(&self, address: usize) -> Option<Granule> {
+        self.granule_at(address.max(self.first.addr().get()))
+    }
+
+    /// The extent that holds `granule`, which may be one behind the last.
+    pub(super) fn extent_covering(&self, granule: Granule) -> Option<Extent> {
+        (granule.0 < self.buddy.end()).then(|| self.buddy.covering(granule))
+    }
+
+    pub(super) fn extents(&self) -> impl Iterator<Item = Extent> {
+        self.buddy.extents(Granule(0))
+    }
+
+    /// Checks the layers below.
+    pub(super) fn check_layers(&self) -> Result<(), Broken> {
+        self.buddy.check()?;
+        self.slab().map_or(Ok(()), |slab| slab.check(&self.buddy))
+    }
+}

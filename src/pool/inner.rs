@@ -1,0 +1,377 @@
+//! What the pool's lock guards.
+//!
+//! Invariants:
+//! - P2: `capacity` and `used` are the sums of the heaps' bytes, and of those in spans and runs.
+//! - P3: `home` is a heap of the set that is not draining.
+
+use super::heap::{Fresh, Heap, Live, Request};
+use super::heaps::Heaps;
+use super::{GrowFn, LowMemoryFn, registry};
+use crate::error::Error;
+use crate::slab::{ClassId, Refused};
+use core::ffi::c_void;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use spin::RelaxStrategy;
+
+/// What a callback is given back; the C border needs two words.
+pub type Context = [*mut c_void; 2];
+
+/// A function and what it is given.
+pub(super) struct Callback<F> {
+    pub(super) function: F,
+    pub(super) context: Context,
+}
+
+impl<F: Copy> Copy for Callback<F> {}
+impl<F: Copy> Clone for Callback<F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// Free bytes that were used are given back to the system when there are more than this, and more than a
+/// quarter of those in use.
+const PURGE_SLACK: usize = 16 << 20;
+
+/// See the module.
+pub(super) struct Inner<R: RelaxStrategy> {
+    pub(super) heaps: Heaps,
+    home: Option<NonNull<Heap>>,
+    pub(super) capacity: usize,
+    pub(super) used: usize,
+    pub(super) peak_used: usize,
+    pub(super) limit: usize,
+    /// The pool's name in the registry; 0 until it has a heap.
+    identity: u64,
+    /// How many heaps were ever added.
+    generation: u64,
+    pub(super) failures: u64,
+    pub(super) misuses: u64,
+    pub(super) low_memory: Option<Callback<LowMemoryFn<R>>>,
+    low_memory_threshold: usize,
+    low_memory_armed: bool,
+    pub(super) grow: Option<Callback<GrowFn<R>>>,
+    relax: PhantomData<fn() -> R>,
+}
+
+// SAFETY: the heaps are used through the set alone (P1), and whoever set a callback promised that any thread
+// may call it.
+unsafe impl<R: RelaxStrategy> Send for Inner<R> {}
+
+/// The limit of a pool that has none.
+pub(super) const NO_LIMIT: usize = usize::MAX;
+
+impl<R: RelaxStrategy> Inner<R> {
+    pub(super) const fn new() -> Self {
+        Inner {
+            heaps: Heaps::new(),
+            home: None,
+            capacity: 0,
+            used: 0,
+            peak_used: 0,
+            limit: NO_LIMIT,
+            identity: 0,
+            generation: 0,
+            failures: 0,
+            misuses: 0,
+            low_memory: None,
+            low_memory_threshold: 0,
+            low_memory_armed: true,
+            grow: None,
+            relax: PhantomData,
+        }
+    }
+
+    /// Adds the heap of `size` bytes at `start` that `make` makes.
+    pub(super) fn add_heap(
+        &mut self,
+        start: usize,
+        size: usize,
+        make: impl FnOnce(u64) -> Result<NonNull<Heap>, Error>,
+    ) -> Result<(), Error> {
+        if let Some(other) = self.heaps.overlapping(start, size) {
+            let other = self.heaps.get(other);
+            let (other, other_size) = (other.start(), other.size());
+            return Err(Error::HeapOverlaps { address: start, size, other, other_size });
+        }
+        if self.identity == 0 {
+            self.identity = registry::new_pool_identity();
+        }
+        let heap = make(self.identity)?;
+        // SAFETY: the heap is new, its region disjoint from the others', and it is removed from both before
+        // it dies.
+        unsafe {
+            self.heaps.insert(heap);
+            registry::register::<R>(self.heaps.get(heap).entry());
+        }
+        self.generation += 1;
+        self.home.get_or_insert(heap);
+        self.capacity += self.heaps.get(heap).capacity_bytes();
+        self.rearm_low_memory();
+        Ok(())
+    }
+
+    pub(super) fn heap_holding(&self, address: usize) -> Result<NonNull<Heap>, Error> {
+        self.heaps.holding(address).ok_or(Error::HeapUnknown { address })
+    }
+
+    pub(super) fn remove_heap(&mut self, address: usize) -> Result<(), Error> {
+        let heap = self.heap_holding(address)?;
+        self.on_heap(heap, Heap::settle);
+        let this = self.heaps.get(heap);
+        if this.used_bytes() > 0 {
+            let live = this.live_counts();
+            let address = this.start();
+            return Err(Error::HeapInUse { address, blocks: live.blocks, bytes: live.bytes });
+        }
+        self.forget_heap(heap);
+        Ok(())
+    }
+
+    pub(super) fn remove_all_heaps(&mut self) {
+        while let Some(heap) = self.heaps.after(None) {
+            self.forget_heap(heap);
+        }
+    }
+
+    fn forget_heap(&mut self, heap: NonNull<Heap>) {
+        let this = self.heaps.get(heap);
+        self.capacity -= this.capacity_bytes();
+        self.used -= this.used_bytes();
+        registry::unregister::<R>(this.entry());
+        let reservation = this.reservation();
+        self.heaps.remove(heap);
+        self.leave_home(heap);
+        if let Some((backing, reservation)) = reservation {
+            // SAFETY: the heap is in no set any more, so that nobody uses it.
+            unsafe { (backing.release)(reservation) };
+        }
+    }
+
+    /// Finds another home if `heap` is the one (P3).
+    fn leave_home(&mut self, heap: NonNull<Heap>) {
+        if self.home == Some(heap) {
+            self.home = self.heaps.iter().find(|&other| !self.heaps.get(other).draining);
+        }
+    }
+
+    pub(super) fn drain_heap(&mut self, address: usize) -> Result<(), Error> {
+        let heap = self.heap_holding(address)?;
+        self.heaps.get_mut(heap).draining = true;
+        self.leave_home(heap);
+        self.on_heap(heap, Heap::settle);
+        Ok(())
+    }
+
+    pub(super) fn reset(&mut self) {
+        let mut at = self.heaps.after(None);
+        while let Some(heap) = at {
+            self.on_heap(heap, Heap::reset);
+            self.heaps.get_mut(heap).draining = false;
+            self.home.get_or_insert(heap);
+            at = self.heaps.after(at);
+        }
+        self.trim();
+        self.rearm_low_memory();
+    }
+
+    /// Does something to a heap, and keeps the books of its bytes (P2).
+    fn on_heap<T>(&mut self, heap: NonNull<Heap>, f: impl FnOnce(&mut Heap) -> T) -> T {
+        let this = self.heaps.get_mut(heap);
+        let (capacity, used) = (this.capacity_bytes(), this.used_bytes());
+        let result = f(this);
+        let (new_capacity, new_used) = (this.capacity_bytes(), this.used_bytes());
+        self.capacity = self.capacity - capacity + new_capacity;
+        self.used = self.used - used + new_used;
+        self.peak_used = self.peak_used.max(self.used);
+        result
+    }
+
+    /// Allocates an object from its class's current span in the home heap.
+    #[inline]
+    pub(super) fn alloc_object(&mut self, id: ClassId) -> Option<NonNull<u8>> {
+        let home = self.home?;
+        self.heaps.get_mut(home).alloc_object(id)
+    }
+
+    /// Bytes that may still be taken from the heaps.
+    fn budget(&self) -> usize {
+        self.limit.saturating_sub(self.used)
+    }
+
+    /// Allocates from any heap.
+    pub(super) fn alloc(&mut self, request: Request) -> Option<Fresh> {
+        let budget = self.budget();
+        let home = self.home?;
+        if let Some(block) = self.on_heap(home, |heap| heap.alloc(request, budget)) {
+            return Some(block);
+        }
+        let mut try_all = |serve: fn(&mut Heap, Request, usize) -> Option<Fresh>| {
+            let mut at = self.heaps.after(None);
+            while let Some(heap) = at {
+                if !self.heaps.get(heap).draining
+                    && let Some(block) = self.on_heap(heap, |heap| serve(heap, request, budget))
+                {
+                    self.home = Some(heap);
+                    return Some(block);
+                }
+                at = self.heaps.after(at);
+            }
+            None
+        };
+        try_all(Heap::alloc)
+            .or_else(|| {
+                try_all(|heap, request, budget| {
+                    heap.grow(request, budget).then(|| heap.alloc(request, budget)).flatten()
+                })
+            })
+            .or_else(|| try_all(Heap::alloc_last))
+    }
+
+    /// Why [`Inner::alloc`] found nothing.
+    pub(super) fn refusal(&self, request: Request) -> Error {
+        let Request { size, .. } = request;
+        let budget = self.budget();
+        let heaps = || self.heaps.iter().map(|heap| self.heaps.get(heap));
+        let mut serving = heaps().filter(|heap| !heap.draining).peekable();
+        if self.limit != NO_LIMIT
+            && serving.peek().is_some()
+            && serving.all(|heap| heap.least_bytes(request) > budget)
+        {
+            return Error::LimitReached { size, used: self.used, limit: self.limit };
+        }
+        Error::OutOfMemory { size }
+    }
+
+    /// Changes when memory has come to the pool.
+    pub(super) fn progress(&self) -> (u64, usize) {
+        (self.generation, self.used)
+    }
+
+    pub(super) fn free_bytes(&self) -> usize {
+        self.capacity - self.used
+    }
+
+    /// The heap that holds `address`.
+    #[inline]
+    fn find(&self, address: usize) -> Option<NonNull<Heap>> {
+        match self.home {
+            Some(home) if self.heaps.get(home).holds(address) => Some(home),
+            _ => self.heaps.holding(address),
+        }
+    }
+
+    /// Releases the block that starts at `address`.
+    #[inline]
+    pub(super) fn release(&mut self, address: usize) -> Result<(), Refused> {
+        let heap = self.find(address).ok_or(Refused)?;
+        let this = self.heaps.get_mut(heap);
+        let before = this.free_granules();
+        this.release(address)?;
+        if this.free_granules() != before {
+            self.gained_granules(heap, before);
+        }
+        Ok(())
+    }
+
+    /// A release has made granules free.
+    #[cold]
+    #[inline(never)]
+    fn gained_granules(&mut self, heap: NonNull<Heap>, before: u32) {
+        let this = self.heaps.get_mut(heap);
+        self.used -= (this.free_granules() - before) as usize * this.granule();
+        if this.purgeable_bytes() > PURGE_SLACK + self.used / 4 {
+            this.purge();
+        }
+        self.rearm_low_memory();
+    }
+
+    /// The live block that starts at `address`, and its heap.
+    pub(super) fn live(&self, address: usize) -> Option<(NonNull<Heap>, Live)> {
+        let heap = self.find(address)?;
+        Some((heap, self.heaps.get(heap).live(address)?))
+    }
+
+    /// Makes a live block hold `size` bytes where it is; false if it has to move.
+    pub(super) fn resize(&mut self, heap: NonNull<Heap>, live: Live, size: usize) -> bool {
+        let budget = self.budget();
+        self.on_heap(heap, |heap| heap.resize(live, size, budget))
+    }
+
+    pub(super) fn owns(&self, address: usize) -> bool {
+        self.find(address).is_some()
+    }
+
+    /// Why `address`, where no live block starts, can't be released.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn misuse(&mut self, address: usize) -> Error {
+        self.count_misuse();
+        if let Some(heap) = self.find(address) {
+            return self.heaps.get(heap).diagnose(address);
+        }
+        match registry::owner::<R>(address) {
+            Some(_) => Error::OtherPool { pointer: address },
+            None => Error::NotInPool { pointer: address },
+        }
+    }
+
+    pub(super) fn count_misuse(&mut self) {
+        self.misuses += 1;
+    }
+
+    pub(super) fn count_failure(&mut self) {
+        self.failures += 1;
+    }
+
+    pub(super) fn set_limit(&mut self, bytes: Option<usize>) {
+        self.limit = bytes.unwrap_or(NO_LIMIT);
+    }
+
+    pub(super) fn set_low_memory(
+        &mut self,
+        threshold: usize,
+        callback: Option<Callback<LowMemoryFn<R>>>,
+    ) {
+        self.low_memory = callback;
+        self.low_memory_threshold = threshold;
+        self.low_memory_armed = true;
+    }
+
+    fn rearm_low_memory(&mut self) {
+        if self.free_bytes() >= self.low_memory_threshold {
+            self.low_memory_armed = true;
+        }
+    }
+
+    /// What to call because free bytes have fallen below the threshold.
+    pub(super) fn low_memory_due(&mut self) -> Option<(Callback<LowMemoryFn<R>>, usize)> {
+        let free = self.free_bytes();
+        if free >= self.low_memory_threshold || !self.low_memory_armed {
+            return None;
+        }
+        self.low_memory_armed = false;
+        self.low_memory.map(|callback| (callback, free))
+    }
+
+    pub(super) fn trim(&mut self) -> usize {
+        let mut bytes = 0;
+        let mut at = self.heaps.after(None);
+        while let Some(heap) = at {
+            self.on_heap(heap, Heap::settle);
+            bytes += self.heaps.get_mut(heap).purge();
+            at = self.heaps.after(at);
+        }
+        bytes
+    }
+
+    /// Whether P3 holds.
+    pub(super) fn home_is_right(&self) -> bool {
+        let serves = |heap: NonNull<Heap>| !self.heaps.get(heap).draining;
+        match self.home {
+            Some(home) => self.heaps.iter().any(|heap| heap == home) && serves(home),
+            None => !self.heaps.iter().any(serves),
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! The pool: heaps, a lock, limits, statistics.
+//!
+//! Under the pool's lock a request goes to the home heap, the one that served last; if it can't, to the
+//! others in the order they were added; then heaps that can grow do; then any heap may serve it from a place
+//! that suits it less well. What is still missing is asked for without the lock, from the callbacks.
+//!
+//! Lock order: the pool's, then the registry's. No lock is held while a callback or a visitor runs.
+
+mod batch;
+mod check;
+mod heap;
+mod heaps;
+mod inner;
+mod lock;
+mod registry;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub(crate) use heap::{Backing, MAX_RESERVATION, Reservation, reserved_metadata_bytes};
+pub use heap::{MAX_SIZE, MIN_ALIGNMENT};
+pub use inner::Context;
+pub use stats::{HeapStats, PoolStats};
+pub use walk::{BlockInfo, BlockState};
+
+use crate::error::{Error, Status};
+use crate::slab::{ClassId, MAX_OBJECT};
+use core::ptr::NonNull;
+use heap::{Fresh, Heap, Request};
+use inner::{Callback, Inner};
+use lock::{Guard, Lock};
+use spin::RelaxStrategy;
+
+/// Adds memory to a pool that has none left for a request of so many bytes; true if it did.
+pub type GrowFn<R> = unsafe fn(pool: &MemoryPool<R>, needed: usize, context: Context) -> bool;
+
+/// Is told that only so many free bytes are left.
+pub type LowMemoryFn<R> = unsafe fn(pool: &MemoryPool<R>, free_bytes: usize, context: Context);
+
+/// A set of heaps, out of which blocks of memory are allocated, and to which they are released.
+///
+/// A pool takes memory from its heaps and from nowhere else. It can be shared between threads: every method
+/// takes `&self`, and waits, as `R` says, while another thread is in one.
+///
+/// Every block's address is a multiple of [`MIN_ALIGNMENT`]. A pointer that is not the start of a live block
+/// of the pool is refused with its own error, at every size, always; a refused call changes nothing.
+///
+/// ```
+/// use heapmaster::MemoryPool;
+///
+/// let mut memory = vec![0u8; 64 * 1024];
+/// let pool = MemoryPool::new();
+/// // SAFETY: the pool is dropped before the memory, which nothing else uses meanwhile.
+/// unsafe { pool.add_heap(memory.as_mut_ptr(), memory.len()) }?;
+///
+/// let block = pool.hl_alloc(100);
+/// assert!(!block.is_null());
+/// // SAFETY: the block has 100 bytes, and is not used after its release.
+/// unsafe {
+///     block.write_bytes(7, 100);
+///     let block = pool.hl_resize(block, 200);
+///     assert_eq!(*block.add(99), 7);
+///     assert_eq!(pool.hl_release(block), heapmaster::Status::Ok);
+///     assert_eq!(pool.hl_release(block), heapmaster::Status::AlreadyReleased);
+/// }
+/// # drop(pool);
+/// # Ok::<(), heapmaster::Error>(())
+/// ```
+pub struct MemoryPool<R: RelaxStrategy = spin::Spin> {
+    inner: Lock<Inner<R>, R>,
+    /// Where the pool gets a heap from by itself.
+    source: Option<fn(&MemoryPool<R>, usize) -> bool>,
+}
+
+impl<R: RelaxStrategy> Default for MemoryPool<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The life of a pool, and of its heaps.
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// A pool without heaps.
+    pub const fn new() -> Self {
+        MemoryPool { inner: Lock::new(Inner::new(), false), source: None }
+    }
+
+    /// A pool without heaps that takes no lock.
+    ///
+    /// # Safety
+    /// At any time at most one thread is in a method of the pool.
+    pub const unsafe fn single_threaded() -> Self {
+        MemoryPool { inner: Lock::new(Inner::new(), true), source: None }
+    }
+
+    /// A pool that calls `source` for a heap when it has no room for so many bytes.
+    pub(crate) const fn with_source(source: fn(&MemoryPool<R>, usize) -> bool) -> Self {
+        MemoryPool { inner: Lock::new(Inner::new(), false), source: Some(source) }
+    }
+
+    fn lock(&self) -> Guard<'_, Inner<R>, R> {
+        self.inner.lock()
+    }
+
+    /// Adds the `size` bytes at `memory` as a heap. Address and size need not be aligned; metadata takes the
+    /// first bytes, less than 4 % of 64 KiB or more.
+    ///
+    /// # Errors
+    /// `HeapNull`, `HeapTooSmall`, `HeapWraps`, `HeapOverlaps`.
+    ///
+    /// # Safety
+    /// Until the heap is removed or the pool dropped, the memory may be read and written, and nobody else
+    /// uses what the pool has not handed out.
+    pub unsafe fn add_heap(&self, memory: *mut u8, size: usize) -> Result<(), Error> {
+        let start = NonNull::new(memory).ok_or(Error::HeapNull)?;
+        let address = start.addr().get();
+        if size == 0 {
+            return Err(Error::HeapTooSmall { address, size });
+        }
+        // One byte less than all: the address behind the last must exist.
+        if address.checked_add(size).is_none() || size > MAX_SIZE {
+            return Err(Error::HeapWraps { address, size });
+        }
+        // SAFETY: the caller's promise.
+        self.lock().add_heap(address, size, |pool| unsafe { Heap::in_region(start, size, pool) })
+    }
+
+    /// Adds a heap over reserved memory.
+    ///
+    /// # Safety
+    /// As for [`Heap::in_reservation`].
+    pub(crate) unsafe fn add_reservation(
+        &self,
+        reservation: Reservation,
+        backing: &'static Backing,
+    ) -> Result<(), Error> {
+        let (address, size) = (reservation.memory.addr().get(), reservation.size);
+        self.lock().add_heap(address, size, |pool| {
+            // SAFETY: the caller's promise.
+            Ok(unsafe { Heap::in_reservation(reservation, backing, pool) })
+        })
+    }
+
+    /// Removes the heap whose region holds `address`, which must have no live blocks.
+    ///
+    /// # Errors
+    /// `HeapUnknown`; `HeapInUse`, with the live blocks and bytes.
+    pub fn remove_heap(&self, address: *const u8) -> Result<(), Error> {
+        self.lock().remove_heap(address.addr())
+    }
+
+    /// Allocates nothing more from the heap whose region holds `address`, so that it can be removed once its
+    /// blocks are released.
+    ///
+    /// # Errors
+    /// `HeapUnknown`.
+    pub fn drain_heap(&self, address: *const u8) -> Result<(), Error> {
+        self.lock().drain_heap(address.addr())
+    }
+
+    /// Releases every block at once. The heaps stay, drained ones are in use again.
+    ///
+    /// # Safety
+    /// No block is used any more.
+    pub unsafe fn reset(&self) {
+        self.lock().reset()
+    }
+}
+
+impl<R: RelaxStrategy> Drop for MemoryPool<R> {
+    fn drop(&mut self) {
+        self.inner.get_mut().remove_all_heaps();
+    }
+}
+
+/// Allocation and release, with errors that say why not.
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Allocates a block of at least `size` bytes; for 0 bytes one of the smallest.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, `LimitReached`, `SizeOverflow`.
+    #[inline]
+    pub fn alloc(&self, size: usize) -> Result<NonNull<u8>, Error> {
+        if size <= MAX_OBJECT
+            && let Some(object) = self.lock().alloc_object(ClassId::holding(size))
+        {
+            return Ok(object);
+        }
+        self.alloc_slow(Request { size, alignment: MIN_ALIGNMENT }).map(|block| block.address)
+    }
+
+    /// Allocates a block of at least `size` bytes, of which the first `size` are zero.
+    ///
+    /// # Errors
+    /// As [`MemoryPool::alloc`].
+    pub fn alloc_zeroed(&self, size: usize) -> Result<NonNull<u8>, Error> {
+        let block = if size <= MAX_OBJECT {
+            Fresh { address: self.alloc(size)?, zeroed: false }
+        } else {
+            self.alloc_slow(Request { size, alignment: MIN_ALIGNMENT })?
+        };
+        if !block.zeroed {
+            // SAFETY: the block has at least `size` bytes.
+            unsafe { block.address.write_bytes(0, size) };
+        }
+        Ok(block.address)
+    }
+
+    /// Allocates a block of at least `size` bytes whose address is a multiple of `alignment`, any power of
+    /// two.
+    ///
+    /// # Errors
+    /// As [`MemoryPool::alloc`], and `BadAlignment`.
+    pub fn alloc_aligned(&self, alignment: usize, size: usize) -> Result<NonNull<u8>, Error> {
+        if alignment <= MIN_ALIGNMENT && alignment.is_power_of_two() {
+            return self.alloc(size);
+        }
+        if !alignment.is_power_of_two() {
+            return Err(Error::BadAlignment { alignment });
+        }
+        self.alloc_slow(Request { size, alignment }).map(|block| block.address)
+    }
+
+    /// Allocates from wherever there is memory, and calls the callbacks where there is none.
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&self, request: Request) -> Result<Fresh, Error> {
+        let Request { size, .. } = request;
+        if size > MAX_SIZE {
+            return Err(Error::SizeOverflow { count: 1, size });
+        }
+        let (mut warned, mut in_vain) = (false, false);
+        loop {
+            let mut inner = self.lock();
+            let fresh = inner.alloc(request);
+            if let Some(block) = fresh {
+                let due = inner.low_memory_due();
+                drop(inner);
+                if let Some((callback, free_bytes)) = due {
+                    self.warn(callback, free_bytes);
+                }
+                return Ok(block);
+            }
+            let error = inner.refusal(request);
+            let before = inner.progress();
+            let (low_memory, grow, free_bytes) = (inner.low_memory, inner.grow, inner.free_bytes());
+            drop(inner);
+            if let Some(callback) = low_memory.filter(|_| !warned) {
+                warned = true;
+                self.warn(callback, free_bytes);
+                continue;
+            }
+            let grown = !matches!(error, Error::LimitReached { .. })
+                && (self.source.is_some_and(|source| source(self, size))
+                    || grow.is_some_and(|grow| {
+                        // SAFETY: whoever set the callback promised that it may be called.
+                        unsafe { (grow.function)(self, size, grow.context) }
+                    }));
+            let mut inner = self.lock();
+            // A callback that claims success twice but changed nothing would be asked for ever.
+            let unchanged = inner.progress() == before;
+            if !grown || (in_vain && unchanged) {
+                inner.count_failure();
+                return Err(error);
+            }
+            in_vain = unchanged;
+        }
+    }
+
+    fn warn(&self, callback: Callback<LowMemoryFn<R>>, free_bytes: usize) {
+        // SAFETY: whoever set the callback promised that it may be called.
+        unsafe { (callback.function)(self, free_bytes, callback.context) }
+    }
+
+    /// Releases a block.
+    ///
+    /// # Errors
+    /// `NotInPool`, `InteriorPointer`, `AlreadyReleased`, `OtherPool`.
+    ///
+    /// # Safety
+    /// If it is a live block, nobody uses it any more. Any other pointer is safe, and refused.
+    #[inline]
+    pub unsafe fn release(&self, block: NonNull<u8>) -> Result<(), Error> {
+        let mut inner = self.lock();
+        match inner.release(block.addr().get()) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(inner.misuse(block.addr().get())),
+        }
+    }
+
+    /// Releases a block that was allocated with, or last resized to, `size` bytes.
+    ///
+    /// # Errors
+    /// As [`MemoryPool::release`], and `SizeMismatch` if the block is smaller.
+    ///
+    /// # Safety
+    /// As for [`MemoryPool::release`].
+    pub unsafe fn release_sized(&self, block: NonNull<u8>, size: usize) -> Result<(), Error> {
+        let address = block.addr().get();
+        let mut inner = self.lock();
+        match inner.live(address) {
+            Some((_, live)) if live.size < size => {
+                inner.count_misuse();
+                Err(Error::SizeMismatch { pointer: address, given: size, size: live.size })
+            }
+            _ => inner.release(address).map_err(|_| inner.misuse(address)),
+        }
+    }
+
+    /// Makes a block hold `size` bytes, where it is if that can be, else elsewhere with its contents copied.
+    /// For 0 bytes it becomes a smallest block; it is not released.
+    ///
+    /// # Errors
+    /// As [`MemoryPool::alloc`] and [`MemoryPool::release`]; then the block is as it was.
+    ///
+    /// # Safety
+    /// If the block is a live one and moves, nobody uses its old address any more.
+    pub unsafe fn resize(&self, block: NonNull<u8>, size: usize) -> Result<NonNull<u8>, Error> {
+        let address = block.addr().get();
+        let old_size = {
+            let mut inner = self.lock();
+            let Some((heap, live)) = inner.live(address) else {
+                return Err(inner.misuse(address));
+            };
+            if size > MAX_SIZE {
+                return Err(Error::SizeOverflow { count: 1, size });
+            }
+            if inner.resize(heap, live, size) {
+                return Ok(block);
+            }
+            live.size
+        };
+        // The block is the caller's until it is released, so it can be copied without the lock.
+        let new = match self.alloc(size) {
+            Ok(new) => new,
+            Err(_) if size <= old_size => return Ok(block),
+            Err(error) => return Err(error),
+        };
+        // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes.
+        unsafe { new.copy_from_nonoverlapping(block, old_size.min(size)) };
+        // SAFETY: the caller's promise.
+        unsafe { self.release(block) }.map(|()| new)
+    }
+
+    /// Bytes that may be used of the live block that starts at `block`.
+    ///
+    /// # Errors
+    /// As [`MemoryPool::release`].
+    pub fn usable_size(&self, block: NonNull<u8>) -> Result<usize, Error> {
+        let address = block.addr().get();
+        let mut inner = self.lock();
+        match inner.live(address) {
+            Some((_, live)) => Ok(live.size),
+            None => Err(inner.misuse(address)),
+        }
+    }
+
+    /// Whether `address` lies in a heap of the pool.
+    pub fn owns(&self, address: *const u8) -> bool {
+        self.lock().owns(address.addr())
+    }
+}
+
+/// The C names over raw pointers; null stands for no block.
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// [`MemoryPool::alloc`]; null if that fails.
+    #[inline]
+    pub fn hl_alloc(&self, size: usize) -> *mut u8 {
+        self.alloc(size).map_or(core::ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    /// [`MemoryPool::resize`]; null, with the block as it was, if that fails. A null block is allocated.
+    ///
+    /// # Safety
+    /// As for [`MemoryPool::resize`].
+    pub unsafe fn hl_resize(&self, block: *mut u8, size: usize) -> *mut u8 {
+        let Some(block) = NonNull::new(block) else { return self.hl_alloc(size) };
+        // SAFETY: the caller's promise.
+        unsafe { self.resize(block, size) }.map_or(core::ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    /// [`MemoryPool::release`]; a null block is `Ok`.
+    ///
+    /// # Safety
+    /// As for [`MemoryPool::release`].
+    #[inline]
+    pub unsafe fn hl_release(&self, block: *mut u8) -> Status {
+        let Some(block) = NonNull::new(block) else { return Status::Ok };
+        // SAFETY: the caller's promise.
+        unsafe { self.release(block) }.map_or_else(|error| error.status(), |()| Status::Ok)
+    }
+}
+
+/// Limits and callbacks.
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Lets spans and runs take at most so many bytes of the heaps; `None` lifts the limit. Blocks that are
+    /// live stay so, also beyond the limit.
+    pub fn set_limit(&self, bytes: Option<usize>) {
+        self.lock().set_limit(bytes)
+    }
+
+    /// Sets what is called when free bytes have fallen below `threshold`, once until they have risen above
+    /// it, and before an allocation fails for want of memory. No lock is held while it runs.
+    ///
+    /// # Safety
+    /// From any thread that uses the pool, `function` may be called with `context`, until another one is set.
+    pub unsafe fn set_low_memory_callback(
+        &self,
+        threshold: usize,
+        function: Option<LowMemoryFn<R>>,
+        context: Context,
+    ) {
+        let callback = function.map(|function| Callback { function, context });
+        self.lock().set_low_memory(threshold, callback);
+    }
+
+    /// Sets what is called when no heap has room for a request: it may add a heap, and answer true. No lock
+    /// is held while it runs.
+    ///
+    /// # Safety
+    /// From any thread that uses the pool, `function` may be called with `context`, until another one is set.
+    pub unsafe fn set_grow_callback(&self, function: Option<GrowFn<R>>, context: Context) {
+        self.lock().grow = function.map(|function| Callback { function, context });
+    }
+
+    /// Gives memory back to the system that heaps got from it and have free; says how many bytes.
+    pub fn trim(&self) -> usize {
+        self.lock().trim()
+    }
+}
+
+/// Forking with the pool in use by other threads.
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Takes the pool's lock and the registry's, so that a fork finds neither half-way through a change.
+    pub fn before_fork(&self) {
+        core::mem::forget(self.lock());
+        registry::lock_for_fork::<R>();
+    }
+
+    /// Releases what [`MemoryPool::before_fork`] took: in the parent, and in the child.
+    ///
+    /// # Safety
+    /// The calling thread called `before_fork`, or it is the copy of the thread that did.
+    pub unsafe fn after_fork(&self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            registry::unlock_after_fork();
+            self.inner.force_unlock();
+        }
+    }
+}

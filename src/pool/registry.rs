@@ -1,0 +1,120 @@
+//! All heaps of all pools of the process: to tell a pointer of another pool from one of none.
+//!
+//! Invariant R1: an entry is registered from before its heap hands out a block until after its pool has
+//! forgotten the heap. It is alive as long, and used under the registry's lock alone.
+//!
+//! Lock order: a pool's lock first, then the registry's; no two pools' locks are held at once.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+use spin::RelaxStrategy;
+use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+/// A heap as the registry knows it; it lies in the heap's metadata, beside the heap.
+pub(super) struct Entry {
+    next: Option<NonNull<Entry>>,
+    start: usize,
+    size: usize,
+    pool: u64,
+}
+
+impl Entry {
+    /// For the heap of `size` bytes at `start`, of the pool with that identity.
+    pub(super) fn new(start: usize, size: usize, pool: u64) -> Entry {
+        Entry { next: None, start, size, pool }
+    }
+}
+
+struct Registry {
+    first: Option<NonNull<Entry>>,
+}
+
+// SAFETY: entries are used under the lock alone (R1), by whichever thread holds it.
+unsafe impl Send for Registry {}
+
+static REGISTRY: SpinMutex<Registry> = SpinMutex::new(Registry { first: None });
+
+/// Identities of pools: 0 is none's. Relaxed, for they need only differ.
+static NEXT_POOL: AtomicU64 = AtomicU64::new(1);
+
+pub(super) fn new_pool_identity() -> u64 {
+    NEXT_POOL.fetch_add(1, Ordering::Relaxed)
+}
+
+fn lock<R: RelaxStrategy>() -> SpinMutexGuard<'static, Registry> {
+    loop {
+        match REGISTRY.try_lock() {
+            Some(guard) => return guard,
+            None => R::relax(),
+        }
+    }
+}
+
+impl Registry {
+    fn get(&mut self, entry: NonNull<Entry>) -> &mut Entry {
+        // SAFETY: it is registered, so alive and ours while the registry is locked (R1).
+        unsafe { &mut *entry.as_ptr() }
+    }
+
+    /// The link that leads on from `entry`; from `None`, to the first.
+    fn link(&mut self, entry: Option<NonNull<Entry>>) -> &mut Option<NonNull<Entry>> {
+        match entry {
+            None => &mut self.first,
+            Some(entry) => &mut self.get(entry).next,
+        }
+    }
+}
+
+/// Registers an entry.
+///
+/// # Safety
+/// R1 holds for it until it is unregistered.
+pub(super) unsafe fn register<R: RelaxStrategy>(entry: NonNull<Entry>) {
+    let mut registry = lock::<R>();
+    let first = registry.first.replace(entry);
+    registry.get(entry).next = first;
+}
+
+/// Takes an entry out of the registry.
+pub(super) fn unregister<R: RelaxStrategy>(entry: NonNull<Entry>) {
+    let mut registry = lock::<R>();
+    let mut before = None;
+    while let Some(at) = *registry.link(before) {
+        if at == entry {
+            let next = registry.get(entry).next.take();
+            *registry.link(before) = next;
+            return;
+        }
+        before = Some(at);
+    }
+}
+
+/// Identity of the pool whose heap holds `address`: of the smallest heap, where one lies in a block of
+/// another.
+pub(super) fn owner<R: RelaxStrategy>(address: usize) -> Option<u64> {
+    let mut registry = lock::<R>();
+    let mut before = None;
+    let mut smallest = (usize::MAX, None);
+    while let Some(at) = *registry.link(before) {
+        let entry = registry.get(at);
+        if address.wrapping_sub(entry.start) < entry.size && entry.size < smallest.0 {
+            smallest = (entry.size, Some(entry.pool));
+        }
+        before = Some(at);
+    }
+    smallest.1
+}
+
+/// Takes the lock over a fork.
+pub(super) fn lock_for_fork<R: RelaxStrategy>() {
+    core::mem::forget(lock::<R>());
+}
+
+/// Releases the lock that [`lock_for_fork`] took.
+///
+/// # Safety
+/// The calling thread took it, or the thread that the calling process is a fork of.
+pub(super) unsafe fn unlock_after_fork() {
+    // SAFETY: the caller's promise.
+    unsafe { REGISTRY.force_unlock() }
+}

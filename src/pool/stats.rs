@@ -1,0 +1,160 @@
+//! Statistics of a pool and of a heap.
+
+use super::MemoryPool;
+use super::heap::Heap;
+use super::inner::{Inner, NO_LIMIT};
+use crate::error::Error;
+use spin::RelaxStrategy;
+
+/// What a pool has, and has done. All sizes are in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// Number of heaps.
+    pub heaps: usize,
+    /// Bytes in blocks of the heaps, used and free: what the heaps have but for metadata and trimmings.
+    pub capacity_bytes: usize,
+    /// Bytes that the heaps' metadata takes.
+    pub metadata_bytes: usize,
+    /// Bytes in spans and runs.
+    pub used_bytes: usize,
+    /// The most `used_bytes` there ever were.
+    pub peak_used_bytes: usize,
+    /// Bytes in neither.
+    pub free_bytes: usize,
+    /// Bytes of the largest free block.
+    pub largest_free_block: usize,
+    /// Blocks that were allocated and not released.
+    pub live_blocks: usize,
+    /// Their usable bytes.
+    pub live_bytes: usize,
+    /// Blocks ever allocated from the heaps that the pool has now.
+    pub allocations: u64,
+    /// Blocks ever released to them.
+    pub releases: u64,
+    /// Allocations that failed for want of memory.
+    pub failures: u64,
+    /// Pointers that were refused because no live block starts there.
+    pub misuses: u64,
+    /// The limit of `used_bytes`, if there is one.
+    pub limit: Option<usize>,
+}
+
+/// What a heap has. All sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeapStats {
+    /// Start of the region that was handed in.
+    pub memory: *mut u8,
+    /// Its size.
+    pub size: usize,
+    /// Bytes of a granule.
+    pub granule: usize,
+    /// Bytes in blocks, used and free.
+    pub capacity_bytes: usize,
+    /// Bytes that metadata takes.
+    pub metadata_bytes: usize,
+    /// Bytes in spans and runs.
+    pub used_bytes: usize,
+    /// Bytes in neither.
+    pub free_bytes: usize,
+    /// Bytes of the largest free block.
+    pub largest_free_block: usize,
+    /// Blocks that were allocated and not released.
+    pub live_blocks: usize,
+    /// Their usable bytes.
+    pub live_bytes: usize,
+    /// Number of spans.
+    pub spans: usize,
+    /// Whether nothing more is allocated from it.
+    pub draining: bool,
+}
+
+/// Blocks of a heap: live ones, their bytes, and how many were ever allocated.
+#[derive(Clone, Copy)]
+pub(super) struct LiveCounts {
+    pub(super) blocks: usize,
+    pub(super) bytes: usize,
+    pub(super) allocations: u64,
+}
+
+impl Heap {
+    pub(super) fn live_counts(&self) -> LiveCounts {
+        let (blocks, bytes, allocations) = self.run_counts();
+        let runs = LiveCounts { blocks, bytes, allocations };
+        let classes = self.slab().into_iter().flat_map(|slab| slab.counts());
+        classes.fold(runs, |sum, (size, allocated, released)| {
+            let live = (allocated - released) as usize;
+            LiveCounts {
+                blocks: sum.blocks + live,
+                bytes: sum.bytes + live * size,
+                allocations: sum.allocations + allocated,
+            }
+        })
+    }
+
+    fn stats(&mut self) -> HeapStats {
+        let live = self.live_counts();
+        HeapStats {
+            memory: self.memory(),
+            size: self.size(),
+            granule: self.granule(),
+            capacity_bytes: self.capacity_bytes(),
+            metadata_bytes: self.metadata_bytes(),
+            used_bytes: self.used_bytes(),
+            free_bytes: self.capacity_bytes() - self.used_bytes(),
+            largest_free_block: self.largest_free_bytes(),
+            live_blocks: live.blocks,
+            live_bytes: live.bytes,
+            spans: self.slab().map_or(0, |slab| slab.spans_in_use() as usize),
+            draining: self.draining,
+        }
+    }
+}
+
+impl<R: RelaxStrategy> Inner<R> {
+    fn stats(&mut self) -> PoolStats {
+        let mut stats = PoolStats {
+            capacity_bytes: self.capacity,
+            used_bytes: self.used,
+            peak_used_bytes: self.peak_used,
+            free_bytes: self.free_bytes(),
+            failures: self.failures,
+            misuses: self.misuses,
+            limit: (self.limit != NO_LIMIT).then_some(self.limit),
+            ..PoolStats::default()
+        };
+        let mut at = self.heaps.after(None);
+        while let Some(heap) = at {
+            let this = self.heaps.get_mut(heap);
+            let live = this.live_counts();
+            stats.heaps += 1;
+            stats.metadata_bytes += this.metadata_bytes();
+            stats.largest_free_block = stats.largest_free_block.max(this.largest_free_bytes());
+            stats.live_blocks += live.blocks;
+            stats.live_bytes += live.bytes;
+            stats.allocations += live.allocations;
+            at = self.heaps.after(at);
+        }
+        stats.releases = stats.allocations - stats.live_blocks as u64;
+        stats
+    }
+}
+
+/// Statistics.
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// What the pool has now. Cost: a step a heap and size class.
+    pub fn stats(&self) -> PoolStats {
+        self.lock().stats()
+    }
+
+    /// What the heap has now whose region holds `address`.
+    ///
+    /// # Errors
+    /// `HeapUnknown`.
+    pub fn heap_stats(&self, address: *const u8) -> Result<HeapStats, Error> {
+        let mut inner = self.lock();
+        let heap = inner.heap_holding(address.addr())?;
+        Ok(inner.heaps.get_mut(heap).stats())
+    }
+}
