@@ -1,1 +1,39 @@
-fn main() {}
+//! Generates the C header from `src/ffi`, and names the shared library.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+fn main() {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    let header = out.join("heapmaster.h");
+    fs::write(&header, generate_header(&root)).expect("OUT_DIR can be written to");
+    // For the test that compares it with the committed one.
+    println!("cargo::rustc-env=HEAPMASTER_GENERATED_HEADER={}", header.display());
+    if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libheapmaster.so.0");
+    }
+    for input in ["build.rs", "cbindgen.toml", "src"] {
+        println!("cargo::rerun-if-changed={input}");
+    }
+}
+
+fn generate_header(root: &Path) -> String {
+    let config =
+        cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is valid");
+    // The C ABI, and the two enums of other layers that it shares.
+    let mut sources = vec![root.join("src/error.rs"), root.join("src/pool/walk.rs")];
+    let ffi = fs::read_dir(root.join("src/ffi")).expect("src/ffi can be read");
+    sources.extend(ffi.map(|entry| entry.expect("src/ffi can be read").path()));
+    sources.sort();
+    let builder = cbindgen::Builder::new().with_config(config);
+    let builder = sources.iter().fold(builder, |builder, source| builder.with_src(source));
+    let mut header = Vec::new();
+    builder.generate().expect("src/ffi is what cbindgen understands").write(&mut header);
+    // The statuses are one enum in Rust; in C a prefix of their own tells success from errors.
+    String::from_utf8(header)
+        .expect("sources are UTF-8")
+        .replace("HL_STATUS_OK", "HL_OK")
+        .replace("HL_STATUS_", "HL_ERR_")
+        .replace("HL_BLOCK_STATE_", "HL_BLOCK_")
+}

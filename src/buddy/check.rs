@@ -1,6 +1,6 @@
 //! The buddy system's invariants as code, and a walk over its blocks.
 
-use super::{Buddy, Extent, Granule, Kind, NO_SPARE, Order, Tag};
+use super::{Buddy, Extent, Granule, NO_SPARE, Order, Tag};
 
 /// An invariant that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,10 +104,11 @@ impl Buddy {
     }
 
     /// Whether everything is one canonical sequence of free blocks, as in a new heap.
+    #[cfg(test)]
     pub(crate) fn is_pristine(&mut self) -> bool {
         self.merge_spares();
         let end = Granule(self.end);
         self.pieces(Granule(0), end).all(|(head, order)| self.tag(head) == Tag::Free(order))
-            && self.extents(Granule(0)).all(|extent| extent.kind == Kind::Free)
+            && self.extents(Granule(0)).all(|extent| extent.kind == super::Kind::Free)
     }
 }

@@ -14,8 +14,8 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 use spin::RelaxStrategy;
 
-/// What a callback is given back; the C border needs two words.
-pub type Context = [*mut c_void; 2];
+/// What a callback is given back; the C border needs three words.
+pub type Context = [*mut c_void; 3];
 
 /// A function and what it is given.
 pub(super) struct Callback<F> {
@@ -33,6 +33,13 @@ impl<F: Copy> Clone for Callback<F> {
 /// Free bytes that were used are given back to the system when there are more than this, and more than a
 /// quarter of those in use.
 const PURGE_SLACK: usize = 16 << 20;
+
+/// Changes when memory comes to the pool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub(super) generation: u64,
+    used: usize,
+}
 
 /// See the module.
 pub(super) struct Inner<R: RelaxStrategy> {
@@ -244,9 +251,8 @@ impl<R: RelaxStrategy> Inner<R> {
         Error::OutOfMemory { size }
     }
 
-    /// Changes when memory has come to the pool.
-    pub(super) fn progress(&self) -> (u64, usize) {
-        (self.generation, self.used)
+    pub(super) fn progress(&self) -> Progress {
+        Progress { generation: self.generation, used: self.used }
     }
 
     pub(super) fn free_bytes(&self) -> usize {

@@ -4,10 +4,12 @@
 //! others in the order they were added; then heaps that can grow do; then any heap may serve it from a place
 //! that suits it less well. What is still missing is asked for without the lock, from the callbacks.
 //!
-//! Lock order: the pool's, then the registry's. No lock is held while a callback or a visitor runs.
+//! Lock order: a pool's `growth`, its `inner`, the registry's. No lock is held while a callback or a visitor
+//! runs.
 
 mod batch;
 mod check;
+mod global;
 mod heap;
 mod heaps;
 mod inner;
@@ -28,7 +30,7 @@ use crate::error::{Error, Status};
 use crate::slab::{ClassId, MAX_OBJECT};
 use core::ptr::NonNull;
 use heap::{Fresh, Heap, Request};
-use inner::{Callback, Inner};
+use inner::{Callback, Inner, Progress};
 use lock::{Guard, Lock};
 use spin::RelaxStrategy;
 
@@ -71,6 +73,8 @@ pub struct MemoryPool<R: RelaxStrategy = spin::Spin> {
     inner: Lock<Inner<R>, R>,
     /// Where the pool gets a heap from by itself.
     source: Option<fn(&MemoryPool<R>, usize) -> bool>,
+    /// Held by the thread that asks the source, so that others don't ask for the same.
+    growth: Lock<(), R>,
 }
 
 impl<R: RelaxStrategy> Default for MemoryPool<R> {
@@ -83,7 +87,7 @@ impl<R: RelaxStrategy> Default for MemoryPool<R> {
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// A pool without heaps.
     pub const fn new() -> Self {
-        MemoryPool { inner: Lock::new(Inner::new(), false), source: None }
+        Self::with(None, false)
     }
 
     /// A pool without heaps that takes no lock.
@@ -91,12 +95,20 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// # Safety
     /// At any time at most one thread is in a method of the pool.
     pub const unsafe fn single_threaded() -> Self {
-        MemoryPool { inner: Lock::new(Inner::new(), true), source: None }
+        Self::with(None, true)
     }
 
     /// A pool that calls `source` for a heap when it has no room for so many bytes.
     pub(crate) const fn with_source(source: fn(&MemoryPool<R>, usize) -> bool) -> Self {
-        MemoryPool { inner: Lock::new(Inner::new(), false), source: Some(source) }
+        Self::with(Some(source), false)
+    }
+
+    const fn with(
+        source: Option<fn(&MemoryPool<R>, usize) -> bool>,
+        single_threaded: bool,
+    ) -> Self {
+        let inner = Lock::new(Inner::new(), single_threaded);
+        MemoryPool { inner, source, growth: Lock::new((), single_threaded) }
     }
 
     fn lock(&self) -> Guard<'_, Inner<R>, R> {
@@ -252,7 +264,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
                 continue;
             }
             let grown = !matches!(error, Error::LimitReached { .. })
-                && (self.source.is_some_and(|source| source(self, size))
+                && (self.grow_from_source(size, before)
                     || grow.is_some_and(|grow| {
                         // SAFETY: whoever set the callback promised that it may be called.
                         unsafe { (grow.function)(self, size, grow.context) }
@@ -266,6 +278,14 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             }
             in_vain = unchanged;
         }
+    }
+
+    /// Asks the source for a heap, unless another thread has got one since the pool was as in `before`.
+    fn grow_from_source(&self, size: usize, before: Progress) -> bool {
+        let Some(source) = self.source else { return false };
+        let _growth = self.growth.lock();
+        let grown_meanwhile = self.lock().progress().generation != before.generation;
+        grown_meanwhile || source(self, size)
     }
 
     fn warn(&self, callback: Callback<LowMemoryFn<R>>, free_bytes: usize) {
@@ -432,8 +452,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
 /// Forking with the pool in use by other threads.
 impl<R: RelaxStrategy> MemoryPool<R> {
-    /// Takes the pool's lock and the registry's, so that a fork finds neither half-way through a change.
+    /// Takes the pool's locks and the registry's, so that a fork finds neither half-way through a change.
     pub fn before_fork(&self) {
+        core::mem::forget(self.growth.lock());
         core::mem::forget(self.lock());
         registry::lock_for_fork::<R>();
     }
@@ -447,6 +468,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         unsafe {
             registry::unlock_after_fork();
             self.inner.force_unlock();
+            self.growth.force_unlock();
         }
     }
 }

@@ -8,12 +8,13 @@ use crate::error::Error;
 use spin::RelaxStrategy;
 
 /// Whether a block is handed out.
+#[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockState {
     /// Nobody has it.
-    Free,
+    Free = 0,
     /// Allocated, and not released.
-    Live,
+    Live = 1,
 }
 
 /// A block, as a walk shows it: a live block, a free object of a span, or a free block of the heap.

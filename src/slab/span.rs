@@ -194,12 +194,6 @@ impl Span {
         self.class
     }
 
-    /// Address of the first object.
-    pub(crate) fn base(&self) -> NonNull<u8> {
-        // SAFETY: only `NO_SPAN`, of which nobody asks this, has a null base.
-        unsafe { NonNull::new_unchecked(self.base) }
-    }
-
     /// Which of S1 to S3, or of the span's constants, does not hold for a span of `order`.
     pub(super) fn broken(&self, order: Order) -> Option<&'static str> {
         let class = self.class.class();

@@ -1,0 +1,929 @@
+/**
+ * @file
+ * HeapMaster: a memory pool over regions that you hand in.
+ *
+ * A program adds heaps, regions of memory, to a pool, and allocates blocks from it. The pool takes memory
+ * from nowhere else, can be used by any number of threads, and refuses every pointer that is not the start
+ * of one of its live blocks.
+ *
+ * Functions that return a pointer return NULL on failure, and leave the reason in hl_last_error(),
+ * hl_last_error_message() and errno. Structs that may grow begin with their size: set struct_size before you
+ * hand one in. A NULL pool is refused with ::HL_ERR_INVALID_ARGUMENT.
+ *
+ * Generated from src/ffi: change that, and see tests/header.rs.
+ */
+
+#ifndef HEAPMASTER_H
+#define HEAPMASTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * For hl_config.flags: the pool is used by one thread at a time, and takes no lock.
+ */
+#define HL_POOL_SINGLE_THREADED 1
+
+/**
+ * Status of a call, as the C ABI reports it (`HL_OK`, `HL_ERR_...`).
+ */
+enum hl_status
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * The call did what it was asked to.
+   */
+  HL_OK = 0,
+  /**
+   * An argument that no call accepts: a null pool or result pointer, an unknown flag.
+   */
+  HL_ERR_INVALID_ARGUMENT = 1,
+  /**
+   * No heap of the pool has the room.
+   */
+  HL_ERR_OUT_OF_MEMORY = 2,
+  /**
+   * The pool's limit forbids it.
+   */
+  HL_ERR_LIMIT_REACHED = 3,
+  /**
+   * The size, or count times size, is larger than any block can be.
+   */
+  HL_ERR_SIZE_OVERFLOW = 4,
+  /**
+   * The alignment is not a power of two.
+   */
+  HL_ERR_BAD_ALIGNMENT = 5,
+  /**
+   * The heap's address is null.
+   */
+  HL_ERR_HEAP_NULL = 6,
+  /**
+   * The heap has no room for one block beside its metadata.
+   */
+  HL_ERR_HEAP_TOO_SMALL = 7,
+  /**
+   * The heap's end lies beyond the end of the address space.
+   */
+  HL_ERR_HEAP_WRAPS = 8,
+  /**
+   * The heap overlaps one that the pool has.
+   */
+  HL_ERR_HEAP_OVERLAPS = 9,
+  /**
+   * No heap of the pool holds the address.
+   */
+  HL_ERR_HEAP_UNKNOWN = 10,
+  /**
+   * The heap can't be removed: it has live blocks.
+   */
+  HL_ERR_HEAP_IN_USE = 11,
+  /**
+   * The pointer was never handed out: no pool's heap holds it, or it is bookkeeping.
+   */
+  HL_ERR_NOT_IN_POOL = 12,
+  /**
+   * The pointer is inside a live block, but not its start.
+   */
+  HL_ERR_INTERIOR_POINTER = 13,
+  /**
+   * The pointer is in free memory of the pool: its block was released already.
+   */
+  HL_ERR_ALREADY_RELEASED = 14,
+  /**
+   * The pointer is in a heap of another pool.
+   */
+  HL_ERR_OTHER_POOL = 15,
+  /**
+   * The block can't have been allocated with the size given.
+   */
+  HL_ERR_SIZE_MISMATCH = 16,
+  /**
+   * The pool's books contradict themselves: something wrote over them.
+   */
+  HL_ERR_CORRUPTED = 17,
+  /**
+   * The operating system refused.
+   */
+  HL_ERR_SYSTEM = 18,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum hl_status hl_status;
+#else
+typedef int32_t hl_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Whether a block is handed out.
+ */
+enum hl_block_state
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Nobody has it.
+   */
+  HL_BLOCK_FREE = 0,
+  /**
+   * Allocated, and not released.
+   */
+  HL_BLOCK_LIVE = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum hl_block_state hl_block_state;
+#else
+typedef int32_t hl_block_state;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * A pool: a set of heaps, out of which blocks of memory are allocated.
+ *
+ * It takes memory from its heaps and from nowhere else. Unless it was made with HL_POOL_SINGLE_THREADED,
+ * every function may be called from any number of threads at once.
+ */
+typedef struct hl_pool hl_pool;
+
+/**
+ * A misuse of a pool, as the misuse handler is told of it.
+ */
+typedef struct {
+  /**
+   * sizeof(hl_misuse) of the library.
+   */
+  size_t struct_size;
+  /**
+   * What is wrong with the pointer.
+   */
+  hl_status status;
+  /**
+   * The pool that was given the pointer.
+   */
+  hl_pool *pool;
+  /**
+   * The pointer.
+   */
+  const void *pointer;
+  /**
+   * Start of the live block that the pointer is in, or NULL.
+   */
+  const void *block;
+  /**
+   * Bytes of that block, or of the freed object that the pointer is in; 0 if not known.
+   */
+  size_t block_size;
+  /**
+   * One line that names the pointer and says what is wrong with it.
+   */
+  const char *message;
+} hl_misuse;
+
+/**
+ * Is told of a misuse. May use pools; must not unwind.
+ */
+typedef void (*hl_misuse_fn)(const hl_misuse *misuse, void *context);
+
+/**
+ * What a pool has, and has done. Sizes are in bytes.
+ */
+typedef struct {
+  /**
+   * Set it to sizeof(hl_pool_statistics) before the call.
+   */
+  size_t struct_size;
+  /**
+   * Number of heaps.
+   */
+  size_t heaps;
+  /**
+   * Bytes in blocks of the heaps, used and free: what they have but for metadata and trimmings.
+   */
+  size_t capacity_bytes;
+  /**
+   * Bytes that the heaps' metadata takes.
+   */
+  size_t metadata_bytes;
+  /**
+   * Bytes in use: whole granules of spans and runs.
+   */
+  size_t used_bytes;
+  /**
+   * The most bytes there ever were in use.
+   */
+  size_t peak_used_bytes;
+  /**
+   * capacity_bytes less used_bytes.
+   */
+  size_t free_bytes;
+  /**
+   * Bytes of the largest free block.
+   */
+  size_t largest_free_block;
+  /**
+   * Blocks that were allocated and not released.
+   */
+  size_t live_blocks;
+  /**
+   * The sum of their usable sizes.
+   */
+  size_t live_bytes;
+  /**
+   * Blocks ever allocated from the heaps that the pool has now.
+   */
+  uint64_t allocations;
+  /**
+   * Blocks ever released to them.
+   */
+  uint64_t releases;
+  /**
+   * Allocations that failed for want of memory.
+   */
+  uint64_t failures;
+  /**
+   * Pointers that were refused because no live block starts there.
+   */
+  uint64_t misuses;
+  /**
+   * The limit of used_bytes; 0 for none.
+   */
+  size_t limit;
+} hl_pool_statistics;
+
+/**
+ * What a heap has. Sizes are in bytes.
+ */
+typedef struct {
+  /**
+   * Set it to sizeof(hl_heap_statistics) before the call.
+   */
+  size_t struct_size;
+  /**
+   * The region, as it was handed in.
+   */
+  void *memory;
+  /**
+   * Its size.
+   */
+  size_t size;
+  /**
+   * The granule: sizes of runs are multiples of it.
+   */
+  size_t granule;
+  /**
+   * Bytes in blocks, used and free.
+   */
+  size_t capacity_bytes;
+  /**
+   * Bytes that metadata takes.
+   */
+  size_t metadata_bytes;
+  /**
+   * Bytes in use: whole granules of spans and runs.
+   */
+  size_t used_bytes;
+  /**
+   * capacity_bytes less used_bytes.
+   */
+  size_t free_bytes;
+  /**
+   * Bytes of the largest free block.
+   */
+  size_t largest_free_block;
+  /**
+   * Blocks that were allocated and not released.
+   */
+  size_t live_blocks;
+  /**
+   * The sum of their usable sizes.
+   */
+  size_t live_bytes;
+  /**
+   * Number of spans.
+   */
+  size_t spans;
+  /**
+   * Whether hl_drain_heap() was called for it.
+   */
+  bool draining;
+} hl_heap_statistics;
+
+/**
+ * A block, as hl_pool_walk() shows it.
+ */
+typedef struct {
+  /**
+   * sizeof(hl_block_info) of the library.
+   */
+  size_t struct_size;
+  /**
+   * Its first byte.
+   */
+  void *address;
+  /**
+   * Its bytes.
+   */
+  size_t size;
+  /**
+   * Whether it is handed out.
+   */
+  hl_block_state state;
+} hl_block_info;
+
+/**
+ * Is shown a block; false ends the walk.
+ */
+typedef bool (*hl_visit_fn)(const hl_block_info *block, void *context);
+
+/**
+ * Is told that only `free_bytes` of the pool's heaps are left free.
+ */
+typedef void (*hl_low_memory_fn)(hl_pool *pool, size_t free_bytes, void *context);
+
+/**
+ * Adds memory to a pool that has no room for `needed` bytes; true if it did.
+ */
+typedef bool (*hl_grow_fn)(hl_pool *pool, size_t needed, void *context);
+
+/**
+ * How a pool is to be. Set struct_size to sizeof(hl_config) and what you don't know to 0.
+ */
+typedef struct {
+  /**
+   * sizeof(hl_config).
+   */
+  size_t struct_size;
+  /**
+   * HL_POOL_... flags, or 0.
+   */
+  uint32_t flags;
+  /**
+   * As for hl_pool_set_limit(); 0 for none.
+   */
+  size_t limit;
+} hl_config;
+
+/**
+ * Every status, in the order of their numbers.
+ */
+#define hl_status_ALL { hl_status_Ok, hl_status_InvalidArgument, hl_status_OutOfMemory, hl_status_LimitReached, hl_status_SizeOverflow, hl_status_BadAlignment, hl_status_HeapNull, hl_status_HeapTooSmall, hl_status_HeapWraps, hl_status_HeapOverlaps, hl_status_HeapUnknown, hl_status_HeapInUse, hl_status_NotInPool, hl_status_InteriorPointer, hl_status_AlreadyReleased, hl_status_OtherPool, hl_status_SizeMismatch, hl_status_Corrupted, hl_status_System, }
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Allocates `count` blocks of at least `size` bytes each, and stores their addresses in `blocks`. Returns
+ * how many there are; if fewer than `count`, hl_last_error() and errno say why, and the slots behind are
+ * as they were. Cheaper than as many calls of hl_alloc().
+ */
+size_t hl_alloc_many(hl_pool *pool,
+                     size_t size,
+                     size_t count,
+                     void **blocks);
+
+/**
+ * Releases the blocks whose addresses are in the `count` slots of `blocks`, as hl_release() does. Each slot
+ * of a released block becomes NULL; one that is refused keeps its pointer, and does not stop the others.
+ * Returns how many slots are NULL then; if fewer than `count`, hl_last_error() says why the last of the
+ * others was refused.
+ */
+size_t hl_release_many(hl_pool *pool,
+                       void **blocks,
+                       size_t count);
+
+/**
+ * Allocates a block of at least `size` bytes; for 0 bytes one of the smallest, of its own address. The
+ * address is a multiple of 16.
+ *
+ * NULL with ::HL_ERR_OUT_OF_MEMORY, ::HL_ERR_LIMIT_REACHED or ::HL_ERR_SIZE_OVERFLOW (errno ENOMEM).
+ * Cost: bounded, whatever the pool holds.
+ */
+void *hl_alloc(hl_pool *pool,
+               size_t size);
+
+/**
+ * Allocates a block of at least `count` times `size` bytes, all of them zero; otherwise as hl_alloc().
+ * ::HL_ERR_SIZE_OVERFLOW also if the product overflows.
+ */
+void *hl_alloc_zeroed(hl_pool *pool,
+                      size_t count,
+                      size_t size);
+
+/**
+ * Allocates a block of at least `size` bytes whose address is a multiple of `alignment`; otherwise as
+ * hl_alloc(). Any power of two up to the size of a heap can be served; ::HL_ERR_BAD_ALIGNMENT (errno EINVAL)
+ * for what isn't a power of two.
+ */
+void *hl_alloc_aligned(hl_pool *pool,
+                       size_t alignment,
+                       size_t size);
+
+/**
+ * Makes a block hold `size` bytes, in place if that can be, else in another place, with its contents, as
+ * far as they fit, copied. Returns the block's address from then on. A NULL block is allocated. For 0 bytes
+ * the block becomes one of the smallest: it is not released. The alignment is that of hl_alloc().
+ *
+ * NULL, with the block as it was, for the reasons of hl_alloc() and hl_release().
+ */
+void *hl_resize(hl_pool *pool,
+                void *block,
+                size_t size);
+
+/**
+ * Releases a block, which must not be used any more. NULL is fine. Keeps errno.
+ *
+ * A pointer that is not the start of a live block of the pool is refused, always and at every size, and
+ * nothing changes: ::HL_ERR_NOT_IN_POOL if it was never handed out, ::HL_ERR_INTERIOR_POINTER if it is inside
+ * a live block, ::HL_ERR_ALREADY_RELEASED if it is in free memory, ::HL_ERR_OTHER_POOL if it is in a heap of
+ * another pool.
+ */
+hl_status hl_release(hl_pool *pool,
+                     void *block);
+
+/**
+ * Releases a block of which the size is known that it was allocated with or last resized to; otherwise as
+ * hl_release(). ::HL_ERR_SIZE_MISMATCH, with nothing changed, if the block is smaller than that.
+ */
+hl_status hl_release_sized(hl_pool *pool,
+                           void *block,
+                           size_t size);
+
+/**
+ * How many bytes of a block may be used: at least those asked for. 0 for NULL, and, with the reasons of
+ * hl_release() in hl_last_error(), for what isn't a live block.
+ */
+size_t hl_usable_size(hl_pool *pool,
+                      const void *block);
+
+/**
+ * Whether an address lies in one of the pool's heaps.
+ */
+bool hl_owns(hl_pool *pool, const void *address);
+
+/**
+ * Why this thread's last failing call failed; ::HL_OK if none has. Calls that succeed leave it alone.
+ */
+hl_status hl_last_error(void);
+
+/**
+ * A line that says why this thread's last failing call failed, and names the pointer or value at fault; ""
+ * if none has failed. Valid until the thread's next failing call or next call of this function.
+ */
+const char *hl_last_error_message(void);
+
+/**
+ * The name of a status, such as "HL_ERR_OUT_OF_MEMORY"; "HL_ERR_UNKNOWN" for a number that is none.
+ */
+const char *hl_status_name(int32_t status);
+
+/**
+ * What a status means, in a line; never NULL.
+ */
+const char *hl_status_message(int32_t status);
+
+/**
+ * Sets what is called, in the whole process, for each pointer that hl_release, hl_release_sized,
+ * hl_release_many, hl_resize or hl_usable_size refuses; NULL sets nothing. The handler runs in the thread
+ * that made the call, with no lock held, before the call returns its status.
+ */
+void hl_set_misuse_handler(hl_misuse_fn handler,
+                           void *context);
+
+/**
+ * Adds the `size` bytes at `memory` to the pool as a heap. Neither need be aligned. The pool's metadata
+ * takes the first bytes: less than 4 % of 64 KiB or more, some 600 of 4 KiB.
+ *
+ * ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL, ::HL_ERR_HEAP_WRAPS (around the end of the address space),
+ * ::HL_ERR_HEAP_OVERLAPS (a heap the pool has); then the pool is as it was.
+ *
+ * The memory must stay valid until the heap is removed or the pool deleted, and only the blocks in it that
+ * were handed out may be written to. Other threads may use the pool meanwhile.
+ */
+hl_status hl_add_heap(hl_pool *pool,
+                      void *memory,
+                      size_t size);
+
+/**
+ * Reserves up to `max_size` bytes of address space, 0 for as many as the system agrees to, and adds them to
+ * the pool as a heap. Memory is committed as the heap grows, and given back as it runs empty.
+ *
+ * ::HL_ERR_HEAP_TOO_SMALL below 1 MiB; ::HL_ERR_SIZE_OVERFLOW, ::HL_ERR_SYSTEM if there is no such address
+ * space.
+ */
+hl_status hl_add_system_heap(hl_pool *pool,
+                             size_t max_size);
+
+/**
+ * Allocates nothing more from the heap that holds the address `memory`, so that hl_remove_heap() succeeds
+ * once its blocks are released. ::HL_ERR_HEAP_UNKNOWN if none does.
+ */
+hl_status hl_drain_heap(hl_pool *pool,
+                        void *memory);
+
+/**
+ * Removes the heap that holds the address `memory`, and gives the memory back to the caller, or to the
+ * system if it came from there. Other threads may use the pool meanwhile.
+ *
+ * ::HL_ERR_HEAP_UNKNOWN; ::HL_ERR_HEAP_IN_USE while it has live blocks, how many and of how many bytes
+ * hl_last_error_message() says.
+ */
+hl_status hl_remove_heap(hl_pool *pool,
+                         void *memory);
+
+/**
+ * Fills in what the pool has now. Cost: a step a heap and size class.
+ */
+hl_status hl_pool_stats(hl_pool *pool, hl_pool_statistics *statistics);
+
+/**
+ * Fills in what the heap that holds the address `memory` has now. ::HL_ERR_HEAP_UNKNOWN if none does.
+ */
+hl_status hl_heap_stats(hl_pool *pool,
+                        const void *memory,
+                        hl_heap_statistics *statistics);
+
+/**
+ * Calls `visit` for each block of the pool, live and free, in the order of their addresses, until it
+ * returns false. Objects of a span are shown one by one.
+ *
+ * No lock is held while it runs, so it may release, allocate and resize. What changes during the walk, by
+ * it or by other threads, may be shown as it was just before.
+ */
+hl_status hl_pool_walk(hl_pool *pool,
+                       hl_visit_fn visit,
+                       void *context);
+
+/**
+ * Checks every invariant of the pool's books. ::HL_ERR_CORRUPTED if one does not hold, which
+ * hl_last_error_message() names. Other threads wait meanwhile. Cost: a step a granule.
+ */
+hl_status hl_pool_check(hl_pool *pool);
+
+/**
+ * Draws the heap that holds the address `memory` as a string of `size - 1` characters, each for an equal
+ * share of it: '.' free, '1' to '9' tenths in use, '#' all in use. ::HL_ERR_HEAP_UNKNOWN if none does.
+ */
+hl_status hl_pool_map(hl_pool *pool,
+                      const void *memory,
+                      char *text,
+                      size_t size);
+
+/**
+ * The library's version, such as "1.2.3".
+ */
+const char *hl_version(void);
+
+/**
+ * The pool that the library has itself, the one behind malloc where that is substituted. It adds a system
+ * heap to itself when it first needs one, and can't be reset or deleted.
+ */
+hl_pool *hl_default_pool(void);
+
+/**
+ * Lets the blocks of the pool take at most `bytes` bytes of its heaps, counted in whole granules of spans
+ * and runs (`used_bytes` of the statistics); 0 lifts the limit. Live blocks stay so, also beyond it.
+ */
+hl_status hl_pool_set_limit(hl_pool *pool,
+                            size_t bytes);
+
+/**
+ * Sets what is called when free bytes have fallen below `threshold`, once until they have risen above it
+ * again, and each time before an allocation fails for want of memory. NULL sets nothing.
+ *
+ * The callback runs in the thread that allocates, with no lock held: it may release and allocate.
+ */
+hl_status hl_pool_set_low_memory_callback(hl_pool *pool,
+                                          size_t threshold,
+                                          hl_low_memory_fn callback,
+                                          void *context);
+
+/**
+ * Sets what is called when no heap has room for a request: it may add a heap, and return true for the
+ * allocation to be tried again. NULL sets nothing.
+ *
+ * The callback runs in the thread that allocates, with no lock held.
+ */
+hl_status hl_pool_set_grow_callback(hl_pool *pool,
+                                    hl_grow_fn callback,
+                                    void *context);
+
+/**
+ * Allocates `count` blocks of at least `size` bytes each, and stores their addresses in `blocks`. Returns
+ * how many there are; if fewer than `count`, hl_last_error() and errno say why, and the slots behind are
+ * as they were. Cheaper than as many calls of hl_alloc().
+ */
+size_t hl_alloc_many(hl_pool *pool,
+                     size_t size,
+                     size_t count,
+                     void **blocks);
+
+/**
+ * Releases the blocks whose addresses are in the `count` slots of `blocks`, as hl_release() does. Each slot
+ * of a released block becomes NULL; one that is refused keeps its pointer, and does not stop the others.
+ * Returns how many slots are NULL then; if fewer than `count`, hl_last_error() says why the last of the
+ * others was refused.
+ */
+size_t hl_release_many(hl_pool *pool,
+                       void **blocks,
+                       size_t count);
+
+/**
+ * Allocates a block of at least `size` bytes; for 0 bytes one of the smallest, of its own address. The
+ * address is a multiple of 16.
+ *
+ * NULL with ::HL_ERR_OUT_OF_MEMORY, ::HL_ERR_LIMIT_REACHED or ::HL_ERR_SIZE_OVERFLOW (errno ENOMEM).
+ * Cost: bounded, whatever the pool holds.
+ */
+void *hl_alloc(hl_pool *pool,
+               size_t size);
+
+/**
+ * Allocates a block of at least `count` times `size` bytes, all of them zero; otherwise as hl_alloc().
+ * ::HL_ERR_SIZE_OVERFLOW also if the product overflows.
+ */
+void *hl_alloc_zeroed(hl_pool *pool,
+                      size_t count,
+                      size_t size);
+
+/**
+ * Allocates a block of at least `size` bytes whose address is a multiple of `alignment`; otherwise as
+ * hl_alloc(). Any power of two up to the size of a heap can be served; ::HL_ERR_BAD_ALIGNMENT (errno EINVAL)
+ * for what isn't a power of two.
+ */
+void *hl_alloc_aligned(hl_pool *pool,
+                       size_t alignment,
+                       size_t size);
+
+/**
+ * Makes a block hold `size` bytes, in place if that can be, else in another place, with its contents, as
+ * far as they fit, copied. Returns the block's address from then on. A NULL block is allocated. For 0 bytes
+ * the block becomes one of the smallest: it is not released. The alignment is that of hl_alloc().
+ *
+ * NULL, with the block as it was, for the reasons of hl_alloc() and hl_release().
+ */
+void *hl_resize(hl_pool *pool,
+                void *block,
+                size_t size);
+
+/**
+ * Releases a block, which must not be used any more. NULL is fine. Keeps errno.
+ *
+ * A pointer that is not the start of a live block of the pool is refused, always and at every size, and
+ * nothing changes: ::HL_ERR_NOT_IN_POOL if it was never handed out, ::HL_ERR_INTERIOR_POINTER if it is inside
+ * a live block, ::HL_ERR_ALREADY_RELEASED if it is in free memory, ::HL_ERR_OTHER_POOL if it is in a heap of
+ * another pool.
+ */
+hl_status hl_release(hl_pool *pool,
+                     void *block);
+
+/**
+ * Releases a block of which the size is known that it was allocated with or last resized to; otherwise as
+ * hl_release(). ::HL_ERR_SIZE_MISMATCH, with nothing changed, if the block is smaller than that.
+ */
+hl_status hl_release_sized(hl_pool *pool,
+                           void *block,
+                           size_t size);
+
+/**
+ * How many bytes of a block may be used: at least those asked for. 0 for NULL, and, with the reasons of
+ * hl_release() in hl_last_error(), for what isn't a live block.
+ */
+size_t hl_usable_size(hl_pool *pool,
+                      const void *block);
+
+/**
+ * Whether an address lies in one of the pool's heaps.
+ */
+bool hl_owns(hl_pool *pool, const void *address);
+
+/**
+ * Why this thread's last failing call failed; ::HL_OK if none has. Calls that succeed leave it alone.
+ */
+hl_status hl_last_error(void);
+
+/**
+ * A line that says why this thread's last failing call failed, and names the pointer or value at fault; ""
+ * if none has failed. Valid until the thread's next failing call or next call of this function.
+ */
+const char *hl_last_error_message(void);
+
+/**
+ * The name of a status, such as "HL_ERR_OUT_OF_MEMORY"; "HL_ERR_UNKNOWN" for a number that is none.
+ */
+const char *hl_status_name(int32_t status);
+
+/**
+ * What a status means, in a line; never NULL.
+ */
+const char *hl_status_message(int32_t status);
+
+/**
+ * Sets what is called, in the whole process, for each pointer that hl_release, hl_release_sized,
+ * hl_release_many, hl_resize or hl_usable_size refuses; NULL sets nothing. The handler runs in the thread
+ * that made the call, with no lock held, before the call returns its status.
+ */
+void hl_set_misuse_handler(hl_misuse_fn handler,
+                           void *context);
+
+/**
+ * Adds the `size` bytes at `memory` to the pool as a heap. Neither need be aligned. The pool's metadata
+ * takes the first bytes: less than 4 % of 64 KiB or more, some 600 of 4 KiB.
+ *
+ * ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL, ::HL_ERR_HEAP_WRAPS (around the end of the address space),
+ * ::HL_ERR_HEAP_OVERLAPS (a heap the pool has); then the pool is as it was.
+ *
+ * The memory must stay valid until the heap is removed or the pool deleted, and only the blocks in it that
+ * were handed out may be written to. Other threads may use the pool meanwhile.
+ */
+hl_status hl_add_heap(hl_pool *pool,
+                      void *memory,
+                      size_t size);
+
+/**
+ * Reserves up to `max_size` bytes of address space, 0 for as many as the system agrees to, and adds them to
+ * the pool as a heap. Memory is committed as the heap grows, and given back as it runs empty.
+ *
+ * ::HL_ERR_HEAP_TOO_SMALL below 1 MiB; ::HL_ERR_SIZE_OVERFLOW, ::HL_ERR_SYSTEM if there is no such address
+ * space.
+ */
+hl_status hl_add_system_heap(hl_pool *pool,
+                             size_t max_size);
+
+/**
+ * Allocates nothing more from the heap that holds the address `memory`, so that hl_remove_heap() succeeds
+ * once its blocks are released. ::HL_ERR_HEAP_UNKNOWN if none does.
+ */
+hl_status hl_drain_heap(hl_pool *pool,
+                        void *memory);
+
+/**
+ * Removes the heap that holds the address `memory`, and gives the memory back to the caller, or to the
+ * system if it came from there. Other threads may use the pool meanwhile.
+ *
+ * ::HL_ERR_HEAP_UNKNOWN; ::HL_ERR_HEAP_IN_USE while it has live blocks, how many and of how many bytes
+ * hl_last_error_message() says.
+ */
+hl_status hl_remove_heap(hl_pool *pool,
+                         void *memory);
+
+/**
+ * Fills in what the pool has now. Cost: a step a heap and size class.
+ */
+hl_status hl_pool_stats(hl_pool *pool, hl_pool_statistics *statistics);
+
+/**
+ * Fills in what the heap that holds the address `memory` has now. ::HL_ERR_HEAP_UNKNOWN if none does.
+ */
+hl_status hl_heap_stats(hl_pool *pool,
+                        const void *memory,
+                        hl_heap_statistics *statistics);
+
+/**
+ * Calls `visit` for each block of the pool, live and free, in the order of their addresses, until it
+ * returns false. Objects of a span are shown one by one.
+ *
+ * No lock is held while it runs, so it may release, allocate and resize. What changes during the walk, by
+ * it or by other threads, may be shown as it was just before.
+ */
+hl_status hl_pool_walk(hl_pool *pool,
+                       hl_visit_fn visit,
+                       void *context);
+
+/**
+ * Checks every invariant of the pool's books. ::HL_ERR_CORRUPTED if one does not hold, which
+ * hl_last_error_message() names. Other threads wait meanwhile. Cost: a step a granule.
+ */
+hl_status hl_pool_check(hl_pool *pool);
+
+/**
+ * Draws the heap that holds the address `memory` as a string of `size - 1` characters, each for an equal
+ * share of it: '.' free, '1' to '9' tenths in use, '#' all in use. ::HL_ERR_HEAP_UNKNOWN if none does.
+ */
+hl_status hl_pool_map(hl_pool *pool,
+                      const void *memory,
+                      char *text,
+                      size_t size);
+
+/**
+ * The library's version, such as "1.2.3".
+ */
+const char *hl_version(void);
+
+/**
+ * The pool that the library has itself, the one behind malloc where that is substituted. It adds a system
+ * heap to itself when it first needs one, and can't be reset or deleted.
+ */
+hl_pool *hl_default_pool(void);
+
+/**
+ * Lets the blocks of the pool take at most `bytes` bytes of its heaps, counted in whole granules of spans
+ * and runs (`used_bytes` of the statistics); 0 lifts the limit. Live blocks stay so, also beyond it.
+ */
+hl_status hl_pool_set_limit(hl_pool *pool,
+                            size_t bytes);
+
+/**
+ * Sets what is called when free bytes have fallen below `threshold`, once until they have risen above it
+ * again, and each time before an allocation fails for want of memory. NULL sets nothing.
+ *
+ * The callback runs in the thread that allocates, with no lock held: it may release and allocate.
+ */
+hl_status hl_pool_set_low_memory_callback(hl_pool *pool,
+                                          size_t threshold,
+                                          hl_low_memory_fn callback,
+                                          void *context);
+
+/**
+ * Sets what is called when no heap has room for a request: it may add a heap, and return true for the
+ * allocation to be tried again. NULL sets nothing.
+ *
+ * The callback runs in the thread that allocates, with no lock held.
+ */
+hl_status hl_pool_set_grow_callback(hl_pool *pool,
+                                    hl_grow_fn callback,
+                                    void *context);
+
+/**
+ * Makes a pool without heaps; add some with hl_add_heap() or hl_add_system_heap(). The handle takes a page
+ * of memory from the system. NULL if there is none (::HL_ERR_SYSTEM).
+ */
+hl_pool *hl_pool_new(void);
+
+/**
+ * As hl_pool_new(), with a configuration; NULL stands for the default one. NULL, with
+ * ::HL_ERR_INVALID_ARGUMENT, for a flag that isn't known or a struct_size that isn't set.
+ */
+hl_pool *hl_pool_new_with(const hl_config *config);
+
+/**
+ * Makes a pool inside the `size` bytes at `memory`: the handle comes first, what is left becomes the first
+ * heap. Nothing is taken from the system. NULL, with ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL or
+ * ::HL_ERR_HEAP_WRAPS, if that can't be.
+ *
+ * The memory must stay valid until hl_pool_delete() and is the caller's again after it.
+ */
+hl_pool *hl_pool_new_in(void *memory,
+                        size_t size);
+
+/**
+ * Releases every block of the pool at once; its heaps stay. No block may be used any more. Not for the
+ * default pool (::HL_ERR_INVALID_ARGUMENT). Cost: a step a block.
+ */
+hl_status hl_pool_reset(hl_pool *pool);
+
+/**
+ * Deletes a pool: its blocks die with it, its heaps are the caller's again, and what it took from the
+ * system goes back. NULL is fine. Not for the default pool (::HL_ERR_INVALID_ARGUMENT).
+ *
+ * No other thread may be using the pool.
+ */
+hl_status hl_pool_delete(hl_pool *pool);
+
+/**
+ * Makes a pool without heaps; add some with hl_add_heap() or hl_add_system_heap(). The handle takes a page
+ * of memory from the system. NULL if there is none (::HL_ERR_SYSTEM).
+ */
+hl_pool *hl_pool_new(void);
+
+/**
+ * As hl_pool_new(), with a configuration; NULL stands for the default one. NULL, with
+ * ::HL_ERR_INVALID_ARGUMENT, for a flag that isn't known or a struct_size that isn't set.
+ */
+hl_pool *hl_pool_new_with(const hl_config *config);
+
+/**
+ * Makes a pool inside the `size` bytes at `memory`: the handle comes first, what is left becomes the first
+ * heap. Nothing is taken from the system. NULL, with ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL or
+ * ::HL_ERR_HEAP_WRAPS, if that can't be.
+ *
+ * The memory must stay valid until hl_pool_delete() and is the caller's again after it.
+ */
+hl_pool *hl_pool_new_in(void *memory,
+                        size_t size);
+
+/**
+ * Releases every block of the pool at once; its heaps stay. No block may be used any more. Not for the
+ * default pool (::HL_ERR_INVALID_ARGUMENT). Cost: a step a block.
+ */
+hl_status hl_pool_reset(hl_pool *pool);
+
+/**
+ * Deletes a pool: its blocks die with it, its heaps are the caller's again, and what it took from the
+ * system goes back. NULL is fine. Not for the default pool (::HL_ERR_INVALID_ARGUMENT).
+ *
+ * No other thread may be using the pool.
+ */
+hl_status hl_pool_delete(hl_pool *pool);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* HEAPMASTER_H */

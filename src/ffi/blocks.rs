@@ -1,0 +1,136 @@
+//! Blocks: allocated, resized, released.
+
+use super::errors::fail_misused;
+use super::{fail_with_null, hl_pool, live, pointer};
+use crate::error::{Error, Status};
+use core::ffi::c_void;
+use core::ptr::NonNull;
+
+/// Allocates a block of at least `size` bytes; for 0 bytes one of the smallest, of its own address. The
+/// address is a multiple of 16.
+///
+/// NULL with ::HL_ERR_OUT_OF_MEMORY, ::HL_ERR_LIMIT_REACHED or ::HL_ERR_SIZE_OVERFLOW (errno ENOMEM).
+/// Cost: bounded, whatever the pool holds.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_alloc(pool: *mut hl_pool, size: usize) -> *mut c_void {
+    // SAFETY: the caller hands in a live pool or null.
+    pointer(unsafe { live(pool) }.and_then(|live| live.pool().alloc(size)))
+}
+
+/// Allocates a block of at least `count` times `size` bytes, all of them zero; otherwise as hl_alloc().
+/// ::HL_ERR_SIZE_OVERFLOW also if the product overflows.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_alloc_zeroed(
+    pool: *mut hl_pool,
+    count: usize,
+    size: usize,
+) -> *mut c_void {
+    // SAFETY: the caller hands in a live pool or null.
+    pointer(unsafe { live(pool) }.and_then(|live| {
+        let bytes = count.checked_mul(size).ok_or(Error::SizeOverflow { count, size })?;
+        live.pool().alloc_zeroed(bytes)
+    }))
+}
+
+/// Allocates a block of at least `size` bytes whose address is a multiple of `alignment`; otherwise as
+/// hl_alloc(). Any power of two up to the size of a heap can be served; ::HL_ERR_BAD_ALIGNMENT (errno EINVAL)
+/// for what isn't a power of two.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_alloc_aligned(
+    pool: *mut hl_pool,
+    alignment: usize,
+    size: usize,
+) -> *mut c_void {
+    // SAFETY: the caller hands in a live pool or null.
+    pointer(unsafe { live(pool) }.and_then(|live| live.pool().alloc_aligned(alignment, size)))
+}
+
+/// Makes a block hold `size` bytes, in place if that can be, else in another place, with its contents, as
+/// far as they fit, copied. Returns the block's address from then on. A NULL block is allocated. For 0 bytes
+/// the block becomes one of the smallest: it is not released. The alignment is that of hl_alloc().
+///
+/// NULL, with the block as it was, for the reasons of hl_alloc() and hl_release().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_resize(
+    pool: *mut hl_pool,
+    block: *mut c_void,
+    size: usize,
+) -> *mut c_void {
+    let Some(block) = NonNull::new(block.cast::<u8>()) else {
+        // SAFETY: as for this function.
+        return unsafe { hl_alloc(pool, size) };
+    };
+    // SAFETY: the caller hands in a live pool or null.
+    let live = match unsafe { live(pool) } {
+        Ok(live) => live,
+        Err(error) => return fail_with_null(error),
+    };
+    // SAFETY: the caller gives up the block's old address.
+    match unsafe { live.pool().resize(block, size) } {
+        Ok(block) => block.as_ptr().cast(),
+        Err(error) => {
+            // SAFETY: the handle is a live pool.
+            unsafe { fail_misused(pool, error) };
+            fail_with_null(error)
+        }
+    }
+}
+
+/// Releases a block, which must not be used any more. NULL is fine. Keeps errno.
+///
+/// A pointer that is not the start of a live block of the pool is refused, always and at every size, and
+/// nothing changes: ::HL_ERR_NOT_IN_POOL if it was never handed out, ::HL_ERR_INTERIOR_POINTER if it is inside
+/// a live block, ::HL_ERR_ALREADY_RELEASED if it is in free memory, ::HL_ERR_OTHER_POOL if it is in a heap of
+/// another pool.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_release(pool: *mut hl_pool, block: *mut c_void) -> Status {
+    let Some(block) = NonNull::new(block.cast::<u8>()) else { return Status::Ok };
+    // SAFETY: the caller hands in a live pool or null, and gives up the block.
+    let released = unsafe { live(pool).and_then(|live| live.pool().release(block)) };
+    match released {
+        Ok(()) => Status::Ok,
+        // SAFETY: only a live pool refuses a block.
+        Err(error) => unsafe { fail_misused(pool, error) },
+    }
+}
+
+/// Releases a block of which the size is known that it was allocated with or last resized to; otherwise as
+/// hl_release(). ::HL_ERR_SIZE_MISMATCH, with nothing changed, if the block is smaller than that.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_release_sized(
+    pool: *mut hl_pool,
+    block: *mut c_void,
+    size: usize,
+) -> Status {
+    let Some(block) = NonNull::new(block.cast::<u8>()) else { return Status::Ok };
+    // SAFETY: the caller hands in a live pool or null, and gives up the block.
+    let released = unsafe { live(pool).and_then(|live| live.pool().release_sized(block, size)) };
+    match released {
+        Ok(()) => Status::Ok,
+        // SAFETY: only a live pool refuses a block.
+        Err(error) => unsafe { fail_misused(pool, error) },
+    }
+}
+
+/// How many bytes of a block may be used: at least those asked for. 0 for NULL, and, with the reasons of
+/// hl_release() in hl_last_error(), for what isn't a live block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_usable_size(pool: *mut hl_pool, block: *const c_void) -> usize {
+    let Some(block) = NonNull::new(block.cast_mut().cast::<u8>()) else { return 0 };
+    // SAFETY: the caller hands in a live pool or null.
+    match unsafe { live(pool) }.and_then(|live| live.pool().usable_size(block)) {
+        Ok(size) => size,
+        Err(error) => {
+            // SAFETY: only a live pool refuses a block.
+            unsafe { fail_misused(pool, error) };
+            0
+        }
+    }
+}
+
+/// Whether an address lies in one of the pool's heaps.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_owns(pool: *mut hl_pool, address: *const c_void) -> bool {
+    // SAFETY: the caller hands in a live pool or null.
+    unsafe { live(pool) }.is_ok_and(|live| live.pool().owns(address.cast()))
+}

@@ -1,0 +1,205 @@
+//! Pools: made, reset, deleted.
+
+use super::{fail_with_null, live, status};
+use crate::error::{Error, Status};
+use crate::os;
+use crate::system::{MemoryPool, default_pool};
+use core::ffi::c_void;
+use core::ptr::NonNull;
+
+/// For hl_config.flags: the pool is used by one thread at a time, and takes no lock.
+pub const HL_POOL_SINGLE_THREADED: u32 = 1;
+
+/// How a pool is to be. Set struct_size to sizeof(hl_config) and what you don't know to 0.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hl_config {
+    /// sizeof(hl_config).
+    pub struct_size: usize,
+    /// HL_POOL_... flags, or 0.
+    pub flags: u32,
+    /// As for hl_pool_set_limit(); 0 for none.
+    pub limit: usize,
+}
+
+/// A pool: a set of heaps, out of which blocks of memory are allocated.
+///
+/// It takes memory from its heaps and from nowhere else. Unless it was made with HL_POOL_SINGLE_THREADED,
+/// every function may be called from any number of threads at once.
+pub struct hl_pool(Handle);
+
+/// A pool, by where the handle lives.
+enum Handle {
+    /// In pages of its own.
+    InPages(MemoryPool),
+    /// In memory that the caller handed in.
+    InCallersMemory(MemoryPool),
+    /// In the library, as the pool does.
+    Default,
+}
+
+static DEFAULT: hl_pool = hl_pool(Handle::Default);
+
+impl hl_pool {
+    /// The pool of the handle.
+    #[inline]
+    pub(super) fn pool(&self) -> &MemoryPool {
+        match &self.0 {
+            Handle::InPages(pool) | Handle::InCallersMemory(pool) => pool,
+            Handle::Default => default_pool(),
+        }
+    }
+
+    /// The handle of the default pool.
+    pub(super) fn default_handle() -> *mut hl_pool {
+        core::ptr::from_ref(&DEFAULT).cast_mut()
+    }
+}
+
+/// Bytes of the pages that a handle lives in.
+fn handle_pages() -> usize {
+    size_of::<hl_pool>().next_multiple_of(os::page_size())
+}
+
+/// Makes a pool without heaps; add some with hl_add_heap() or hl_add_system_heap(). The handle takes a page
+/// of memory from the system. NULL if there is none (::HL_ERR_SYSTEM).
+#[unsafe(no_mangle)]
+pub extern "C" fn hl_pool_new() -> *mut hl_pool {
+    // SAFETY: a null config stands for the default one.
+    unsafe { hl_pool_new_with(core::ptr::null()) }
+}
+
+/// As hl_pool_new(), with a configuration; NULL stands for the default one. NULL, with
+/// ::HL_ERR_INVALID_ARGUMENT, for a flag that isn't known or a struct_size that isn't set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_pool_new_with(config: *const hl_config) -> *mut hl_pool {
+    // SAFETY: the caller hands in a config, or null.
+    match unsafe { read_config(config) }.and_then(new_pool) {
+        Ok(pool) => pool,
+        Err(error) => fail_with_null(error),
+    }
+}
+
+/// # Safety
+/// `config` is null or as large as its own first field says.
+unsafe fn read_config(config: *const hl_config) -> Result<hl_config, Error> {
+    let mut known = hl_config { struct_size: size_of::<hl_config>(), flags: 0, limit: 0 };
+    if config.is_null() {
+        return Ok(known);
+    }
+    // SAFETY: the config begins with its size.
+    let size = unsafe { (&raw const (*config).struct_size).read() };
+    if size < size_of::<usize>() {
+        return Err(Error::InvalidArgument("invalid argument: struct_size is not set"));
+    }
+    // SAFETY: the caller's config has `size` bytes, ours its own; what the caller doesn't know stays 0.
+    unsafe {
+        let both = size.min(size_of::<hl_config>());
+        (&raw mut known).cast::<u8>().copy_from_nonoverlapping(config.cast(), both);
+    }
+    if known.flags & !HL_POOL_SINGLE_THREADED != 0 {
+        return Err(Error::InvalidArgument("invalid argument: flags has a bit that isn't known"));
+    }
+    Ok(known)
+}
+
+fn new_pool(config: hl_config) -> Result<*mut hl_pool, Error> {
+    let pool = if config.flags & HL_POOL_SINGLE_THREADED != 0 {
+        // SAFETY: whoever sets the flag promises that one thread at a time uses the pool.
+        unsafe { MemoryPool::single_threaded() }
+    } else {
+        MemoryPool::new()
+    };
+    pool.set_limit((config.limit != 0).then_some(config.limit));
+    let failed = Error::System { call: "mmap", errno: libc::ENOMEM };
+    let pages = os::reserve(handle_pages()).ok_or(failed)?;
+    // SAFETY: the pages have just been reserved.
+    if !unsafe { os::commit(pages, handle_pages()) } {
+        // SAFETY: as above.
+        unsafe { os::release(pages, handle_pages()) };
+        return Err(failed);
+    }
+    let handle = pages.cast::<hl_pool>();
+    // SAFETY: the pages are large enough, aligned, and nobody else's.
+    unsafe { handle.write(hl_pool(Handle::InPages(pool))) };
+    Ok(handle.as_ptr())
+}
+
+/// Makes a pool inside the `size` bytes at `memory`: the handle comes first, what is left becomes the first
+/// heap. Nothing is taken from the system. NULL, with ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL or
+/// ::HL_ERR_HEAP_WRAPS, if that can't be.
+///
+/// The memory must stay valid until hl_pool_delete() and is the caller's again after it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_pool_new_in(memory: *mut c_void, size: usize) -> *mut hl_pool {
+    // SAFETY: the caller hands in memory that may be used.
+    match unsafe { new_pool_in(memory.cast(), size) } {
+        Ok(pool) => pool,
+        Err(error) => fail_with_null(error),
+    }
+}
+
+/// # Safety
+/// As for [`MemoryPool::add_heap`].
+unsafe fn new_pool_in(memory: *mut u8, size: usize) -> Result<*mut hl_pool, Error> {
+    let address = memory.addr();
+    let memory = NonNull::new(memory).ok_or(Error::HeapNull)?;
+    let end = address.checked_add(size).ok_or(Error::HeapWraps { address, size })?;
+    let handle_at = address.checked_next_multiple_of(align_of::<hl_pool>());
+    let heap_at = handle_at.and_then(|handle| handle.checked_add(size_of::<hl_pool>()));
+    let (Some(handle_at), Some(heap_at)) = (handle_at, heap_at.filter(|&heap| heap < end)) else {
+        return Err(Error::HeapTooSmall { address, size });
+    };
+    let pool = MemoryPool::new();
+    // SAFETY: the rest of the memory is the caller's to hand in, and does not hold the handle.
+    let added = unsafe { pool.add_heap(memory.as_ptr().add(heap_at - address), end - heap_at) };
+    added.map_err(|error| match error {
+        Error::HeapTooSmall { .. } => Error::HeapTooSmall { address, size },
+        other => other,
+    })?;
+    // SAFETY: the handle's bytes are inside the memory, aligned, and in front of the heap.
+    let handle = unsafe { memory.as_ptr().add(handle_at - address) }.cast::<hl_pool>();
+    // SAFETY: as above.
+    unsafe { handle.write(hl_pool(Handle::InCallersMemory(pool))) };
+    Ok(handle)
+}
+
+const NOT_THE_DEFAULT: Error =
+    Error::InvalidArgument("invalid argument: the default pool can't be reset or deleted");
+
+/// Releases every block of the pool at once; its heaps stay. No block may be used any more. Not for the
+/// default pool (::HL_ERR_INVALID_ARGUMENT). Cost: a step a block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_pool_reset(pool: *mut hl_pool) -> Status {
+    // SAFETY: the caller hands in a live pool or null.
+    status(unsafe { live(pool) }.and_then(|live| match live.0 {
+        Handle::Default => Err(NOT_THE_DEFAULT),
+        _ => {
+            // SAFETY: the caller promises not to use its blocks any more.
+            unsafe { live.pool().reset() };
+            Ok(())
+        }
+    }))
+}
+
+/// Deletes a pool: its blocks die with it, its heaps are the caller's again, and what it took from the
+/// system goes back. NULL is fine. Not for the default pool (::HL_ERR_INVALID_ARGUMENT).
+///
+/// No other thread may be using the pool.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_pool_delete(pool: *mut hl_pool) -> Status {
+    let Some(handle) = NonNull::new(pool) else { return Status::Ok };
+    // SAFETY: the caller hands in a live pool.
+    let in_pages = match unsafe { &handle.as_ref().0 } {
+        Handle::InPages(_) => true,
+        Handle::InCallersMemory(_) => false,
+        Handle::Default => return status(Err(NOT_THE_DEFAULT)),
+    };
+    // SAFETY: nobody else uses the pool, and nobody will after this.
+    unsafe { handle.drop_in_place() };
+    if in_pages {
+        // SAFETY: `new_pool` reserved the pages for the handle.
+        unsafe { os::release(handle.cast(), handle_pages()) };
+    }
+    Status::Ok
+}

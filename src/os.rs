@@ -1,0 +1,129 @@
+//! The system: reserve, commit and purge memory, wait, errno. The only door to it.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use libc::{
+    MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE,
+};
+use spin::RelaxStrategy;
+
+/// Waits for a lock by giving the processor away after a short spin: whoever holds the lock may be waiting
+/// for it.
+#[derive(Debug)]
+pub struct YieldAfterSpin;
+
+impl RelaxStrategy for YieldAfterSpin {
+    #[inline]
+    fn relax() {
+        const SPINS: u32 = 64;
+        for _ in 0..SPINS {
+            core::hint::spin_loop();
+        }
+        // SAFETY: it has no preconditions.
+        unsafe { libc::sched_yield() };
+    }
+}
+
+/// The thread's `errno`.
+pub(crate) fn errno() -> i32 {
+    // SAFETY: the location is the thread's own, valid as long as it runs.
+    unsafe { *errno_location() }
+}
+
+/// Sets the thread's `errno`.
+pub(crate) fn set_errno(value: i32) {
+    // SAFETY: the location is the thread's own, valid as long as it runs.
+    unsafe { *errno_location() = value }
+}
+
+fn errno_location() -> *mut i32 {
+    // SAFETY: it has no preconditions.
+    unsafe { libc::__errno_location() }
+}
+
+/// Does what may change `errno` without changing it.
+fn keeping_errno<T>(f: impl FnOnce() -> T) -> T {
+    let before = errno();
+    let result = f();
+    set_errno(before);
+    result
+}
+
+/// Bytes of a page.
+pub(crate) fn page_size() -> usize {
+    // Relaxed: whoever finds it unset asks again, and gets the same answer.
+    static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
+    match PAGE_SIZE.load(Ordering::Relaxed) {
+        0 => {
+            // SAFETY: it has no preconditions.
+            let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+            PAGE_SIZE.store(size, Ordering::Relaxed);
+            size
+        }
+        size => size,
+    }
+}
+
+/// Reserves address space, at a page: nothing can be read or written there yet. `None` if the system
+/// refuses, with `errno` saying why.
+pub(crate) fn reserve(size: usize) -> Option<NonNull<u8>> {
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    // SAFETY: a new mapping, at an address of the system's choice, touches nobody's memory.
+    let address = unsafe { libc::mmap(core::ptr::null_mut(), size, PROT_NONE, flags, -1, 0) };
+    if address == MAP_FAILED { None } else { NonNull::new(address.cast()) }
+}
+
+/// Makes reserved memory usable; it reads as zero. False if the system refuses.
+///
+/// # Safety
+/// The pages are reserved, and nobody uses them.
+pub(crate) unsafe fn commit(address: NonNull<u8>, size: usize) -> bool {
+    // SAFETY: the caller's promise.
+    keeping_errno(|| unsafe {
+        libc::mprotect(address.as_ptr().cast(), size, PROT_READ | PROT_WRITE) == 0
+    })
+}
+
+/// Gives the pages of committed memory back; it stays usable, and reads as zero. False, with nothing done,
+/// if the system refuses or the range isn't one of whole pages.
+///
+/// # Safety
+/// The pages are committed, and nobody uses what is in them.
+pub(crate) unsafe fn purge(address: NonNull<u8>, size: usize) -> bool {
+    let page = page_size();
+    if !address.addr().get().is_multiple_of(page) || !size.is_multiple_of(page) {
+        return false;
+    }
+    // SAFETY: the caller's promise.
+    keeping_errno(|| unsafe {
+        libc::madvise(address.as_ptr().cast(), size, libc::MADV_DONTNEED) == 0
+    })
+}
+
+/// Gives reserved memory back.
+///
+/// # Safety
+/// The range is one that was reserved, and nobody uses it.
+pub(crate) unsafe fn release(address: NonNull<u8>, size: usize) {
+    // SAFETY: the caller's promise.
+    keeping_errno(|| unsafe { libc::munmap(address.as_ptr().cast(), size) });
+}
+
+/// Whether the system accounts for every page that could be written to, and reservations have to be
+/// modest (`vm.overcommit_memory=2`).
+pub(crate) fn commits_strictly() -> bool {
+    keeping_errno(|| {
+        let mut mode = [0u8; 1];
+        // SAFETY: the path ends in a NUL, and the buffer has the size given.
+        unsafe {
+            let path = c"/proc/sys/vm/overcommit_memory";
+            let file = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+            if file < 0 {
+                return false;
+            }
+            libc::read(file, mode.as_mut_ptr().cast(), mode.len());
+            libc::close(file);
+        }
+        mode == *b"2"
+    })
+}

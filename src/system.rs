@@ -1,0 +1,155 @@
+//! Heaps that the library gets from the system, and the pool that lives on them alone.
+//!
+//! ```text
+//! | guard | metadata | guard, at least a page | memory: committed ... reserved ... | guard |
+//! ```
+//! A heap is one reservation. Its metadata lies before the memory, behind a page that can't be touched, so
+//! that no overflow of a block reaches it.
+
+use crate::error::Error;
+use crate::os::{self, YieldAfterSpin};
+use crate::pool::{self, Backing, MAX_RESERVATION, Reservation, reserved_metadata_bytes};
+use core::ptr::NonNull;
+
+/// A pool whose locks wait by yielding to the system.
+pub type MemoryPool = pool::MemoryPool<YieldAfterSpin>;
+
+static BACKING: Backing = Backing { commit: os::commit, purge: os::purge, release };
+
+/// Where memory begins: at a multiple of this, which is a huge page on most systems.
+const ALIGNMENT: usize = 2 << 20;
+
+/// The most that is reserved at once, and the least that is worth it.
+const MOST: usize = 1 << 40;
+const LEAST: usize = 1 << 20;
+
+/// The first reservation where the system counts every page of metadata; later ones are twice as large as
+/// those before them.
+const STRICT_FIRST: usize = 256 << 20;
+
+const _: () = assert!(MOST <= MAX_RESERVATION);
+
+static DEFAULT: MemoryPool = MemoryPool::system();
+
+/// The pool behind `malloc`, [`heap::Chunk`](crate::heap::Chunk) and `hl_default_pool`: it takes a heap from
+/// the system when it first needs one.
+pub fn default_pool() -> &'static MemoryPool {
+    &DEFAULT
+}
+
+impl MemoryPool {
+    /// A pool that takes heaps from the system as it needs them: address space at first, memory as it grows.
+    ///
+    /// It needs no other heap, so that it can be the global allocator of a program:
+    /// ```
+    /// use heapmaster::MemoryPool;
+    ///
+    /// #[global_allocator]
+    /// static GLOBAL: MemoryPool = MemoryPool::system();
+    ///
+    /// let words: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
+    /// assert_eq!(words.concat().len(), 2890);
+    /// assert!(GLOBAL.stats().live_blocks > 1000);
+    /// ```
+    pub const fn system() -> MemoryPool {
+        MemoryPool::with_source(add_some_system_heap)
+    }
+
+    /// Reserves `max_size` bytes of address space, 0 for as many as the system agrees to, and adds them as a
+    /// heap. Memory is committed as the heap grows, and given back as it runs empty.
+    ///
+    /// # Errors
+    /// `HeapTooSmall`; `System` if there is no such address space.
+    pub fn add_system_heap(&self, max_size: usize) -> Result<(), Error> {
+        if max_size == 0 {
+            return self.add_largest(MOST, LEAST);
+        }
+        if max_size < LEAST {
+            return Err(Error::HeapTooSmall { address: 0, size: max_size });
+        }
+        if max_size > MAX_RESERVATION {
+            return Err(Error::SizeOverflow { count: 1, size: max_size });
+        }
+        self.add_reserved(max_size)
+    }
+
+    /// Adds a heap of `most` bytes, or else of the half, and so on down to `least`.
+    fn add_largest(&self, most: usize, least: usize) -> Result<(), Error> {
+        let mut size = most;
+        loop {
+            match self.add_reserved(size) {
+                Err(_) if size / 2 >= least => size /= 2,
+                result => return result,
+            }
+        }
+    }
+
+    fn add_reserved(&self, size: usize) -> Result<(), Error> {
+        let size = size & !(os::page_size() - 1);
+        let reservation = reserve(size)?;
+        // SAFETY: it has just been reserved, is nobody else's, and is given back with the heap.
+        unsafe { self.add_reservation(reservation, &BACKING) }
+    }
+}
+
+/// Adds a heap that has room for `needed` bytes.
+fn add_some_system_heap(pool: &MemoryPool, needed: usize) -> bool {
+    // Blocks are aligned to their size, so a heap that holds one for certain has twice that.
+    let Some(least) = needed.checked_next_power_of_two().and_then(|size| size.checked_mul(2))
+    else {
+        return false;
+    };
+    let most =
+        if os::commits_strictly() { STRICT_FIRST << pool.stats().heaps.min(12) } else { MOST };
+    let least = least.max(LEAST);
+    least <= MAX_RESERVATION && pool.add_largest(most.max(least), least).is_ok()
+}
+
+/// Bytes from the start of a reservation to its metadata, and the least between metadata and memory.
+fn guard() -> usize {
+    os::page_size()
+}
+
+fn metadata_bytes(size: usize) -> usize {
+    reserved_metadata_bytes(size).next_multiple_of(os::page_size())
+}
+
+fn reserve(size: usize) -> Result<Reservation, Error> {
+    let before = guard() + metadata_bytes(size) + guard();
+    let failed = |call| Error::System { call, errno: os::errno() };
+    let total = before + ALIGNMENT + size + guard();
+    let start = os::reserve(total).ok_or_else(|| failed("mmap"))?;
+    // SAFETY: all the parts lie in the reservation.
+    let (metadata, memory, end) = unsafe {
+        let memory = start.add(before);
+        let memory = memory.add(memory.align_offset(ALIGNMENT));
+        (start.add(guard()), memory, start.add(total))
+    };
+    let used_end = memory.addr().get() + size + guard();
+    // SAFETY: what lies behind the last guard is ours, and nobody needs it.
+    unsafe {
+        os::release(end.sub(end.addr().get() - used_end), end.addr().get() - used_end);
+    }
+    let reservation = Reservation { memory, size, metadata };
+    // SAFETY: the metadata's pages are ours, and nobody uses them.
+    if unsafe { os::commit(metadata, metadata_bytes(size)) } {
+        return Ok(reservation);
+    }
+    let error = Error::System { call: "mprotect", errno: libc::ENOMEM };
+    // SAFETY: it has just been reserved, and nobody uses it.
+    unsafe { release(reservation) };
+    Err(error)
+}
+
+/// Gives a reservation back.
+///
+/// # Safety
+/// It is one of [`reserve`]'s, and nobody uses it.
+unsafe fn release(reservation: Reservation) {
+    let Reservation { memory, size, metadata } = reservation;
+    // SAFETY: the reservation begins a guard before the metadata.
+    let start: NonNull<u8> = unsafe { metadata.sub(guard()) };
+    let end = memory.addr().get() + size + guard();
+    // SAFETY: the caller's promise; it ends a guard behind the memory.
+    unsafe { os::release(start, end - start.addr().get()) };
+}
