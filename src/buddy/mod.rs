@@ -31,6 +31,7 @@
 //! replaced by bitmaps outside the blocks.
 
 mod check;
+mod run;
 mod shape;
 mod tag;
 #[cfg(test)]
@@ -38,6 +39,7 @@ mod tests;
 mod touched;
 
 pub(crate) use check::{Broken, require};
+pub(crate) use run::Run;
 pub(crate) use shape::{MAX_GRANULES, Shape};
 pub(crate) use tag::{Extent, Granule, Kind, Order, Tag};
 
@@ -67,23 +69,13 @@ pub(crate) struct Buddy {
     touched: Option<Touched>,
 }
 
-/// A run that [`Buddy::alloc_run`] made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub(crate) head: Granule,
-    pub(crate) granules: u32,
-    /// No granule of it was in use since it came to the heap or was last purged. Never set where use isn't
-    /// tracked.
-    pub(crate) fresh: bool,
-}
-
 impl Buddy {
     /// A heap that has no granules yet.
     ///
     /// # Safety
     /// `metadata` is aligned for `u64` and points to [`Shape::metadata_bytes`] zeroed bytes, which for the
     /// life of the buddy are valid and used by it alone. `0 < shape.capacity <= MAX_GRANULES`, and
-    /// `shape.lead` is less than the largest block of the capacity.
+    /// `shape.lead < MAX_GRANULES`.
     pub(crate) unsafe fn new(metadata: NonNull<u8>, shape: Shape) -> Buddy {
         let bits = shape.bits();
         // SAFETY: the bitmap's words come first in the metadata, zeroed and ours (contract of `new`).
@@ -180,8 +172,26 @@ impl Buddy {
         while position >= self.begin(found.index() + 1) {
             found.0 += 1;
         }
-        let block = position - self.begin(found.index()) + self.shape.first_block(found.index());
-        Some((Granule((block << found.0) - self.shape.lead), found))
+        Some((self.block_at(position, found), found))
+    }
+
+    /// Head of the block of `order` whose bit is at `position`.
+    #[inline]
+    fn block_at(&self, position: u32, order: Order) -> Granule {
+        let index = order.index();
+        let block = position - self.begin(index) + self.shape.first_block(index);
+        Granule((block << order.0) - self.shape.lead)
+    }
+
+    /// The free blocks of `order`, spares left out, in the order of their addresses.
+    fn free_blocks(&self, order: Order) -> impl Iterator<Item = Granule> {
+        let (begin, end) = (self.begin(order.index()), self.begin(order.index() + 1));
+        let next = move |from| {
+            let position = self.bitmap.find_from(from).filter(|&position| position < end as usize);
+            position.map(|position| position as u32)
+        };
+        core::iter::successors(next(begin as usize), move |&position| next(position as usize + 1))
+            .map(move |position| self.block_at(position, order))
     }
 
     /// Makes a block free as it is, without looking at its buddy.
@@ -281,30 +291,6 @@ impl Buddy {
         self.free -= order.granules();
     }
 
-    /// Takes a block of `order` that starts at a multiple of the larger `alignment`, where no free block
-    /// is as large as the alignment. Looks at every such place, so only where they are few.
-    #[cold]
-    fn take_at_aligned_place(&mut self, order: Order, alignment: Order) -> Option<Granule> {
-        const MOST_PLACES: u32 = 64;
-        if alignment.0 >= 32 || self.end >> alignment.0 > MOST_PLACES {
-            return None;
-        }
-        self.merge_spares();
-        let step = alignment.granules() as usize;
-        let first = self.shape.lead.next_multiple_of(alignment.granules());
-        for place in (first..self.shape.lead + self.end).step_by(step) {
-            let head = Granule(place - self.shape.lead);
-            if let Tag::Free(found) = self.tag(head)
-                && found >= order
-            {
-                self.remove(head, found);
-                self.split(head, found, order);
-                return Some(head);
-            }
-        }
-        None
-    }
-
     /// The canonical pieces of `[start, end)`: the largest aligned block that fits, again and again.
     fn pieces(
         &self,
@@ -320,116 +306,6 @@ impl Buddy {
             at = at.plus(order.granules());
             Some(piece)
         })
-    }
-
-    /// Length of the run that a request for `granules` gets.
-    pub(crate) fn run_length(&self, granules: u32) -> u32 {
-        let step = (Order::holding(granules).granules() >> self.shape.trim_shift).max(1);
-        granules.next_multiple_of(step)
-    }
-
-    /// Allocates a run of at least `granules` (`1..=MAX_GRANULES`), starting at a multiple of the alignment
-    /// in granules.
-    pub(crate) fn alloc_run(&mut self, granules: u32, alignment: Order) -> Option<Run> {
-        let length = self.run_length(granules);
-        let order = Order::holding(length);
-        let (head, order) = if alignment <= order {
-            (self.take(order)?, order)
-        } else if let Some(head) = self.take(alignment) {
-            (head, alignment)
-        } else {
-            (self.take_at_aligned_place(order, alignment)?, order)
-        };
-        if length < order.granules() {
-            self.free += order.granules() - length;
-            for (tail, order) in self.pieces(head.plus(length), head.plus(order.granules())) {
-                self.insert(tail, order);
-            }
-        }
-        self.tag_run(head, length);
-        let fresh = self.note_use(head, length);
-        Some(Run { head, granules: length, fresh })
-    }
-
-    /// Tags the pieces of a run.
-    fn tag_run(&mut self, head: Granule, length: u32) {
-        for (piece, order) in self.pieces(head, head.plus(length)) {
-            self.set_tag(piece, if piece == head { Tag::Run(order) } else { Tag::Piece(order) });
-        }
-    }
-
-    /// Length of the run that starts at `head`; 0 if none does.
-    pub(crate) fn run_at(&self, head: Granule) -> u32 {
-        let Tag::Run(order) = self.tag(head) else { return 0 };
-        let mut length = order.granules();
-        while let Some(order) = self.piece_at(head.plus(length)) {
-            length += order.granules();
-        }
-        length
-    }
-
-    fn piece_at(&self, granule: Granule) -> Option<Order> {
-        if granule.0 >= self.end {
-            return None;
-        }
-        match self.tag(granule) {
-            Tag::Piece(order) => Some(order),
-            _ => None,
-        }
-    }
-
-    /// Releases the run that starts at `head`, and says how many granules it had; 0 if no run starts there.
-    pub(crate) fn release_run(&mut self, head: Granule) -> u32 {
-        let Tag::Run(first) = self.tag(head) else { return 0 };
-        let mut order = first;
-        let mut length = 0;
-        loop {
-            let piece = head.plus(length);
-            length += order.granules();
-            // Before the release, which may make one block of both.
-            let next = self.piece_at(head.plus(length));
-            self.release_block(piece, order);
-            match next {
-                Some(next) => order = next,
-                None => return length,
-            }
-        }
-    }
-
-    /// Makes the run of `length` granules at `head` hold `granules` where it is, growing into the free
-    /// blocks that follow or giving its tail back. Says its new length, or `None` if it can't grow.
-    pub(crate) fn resize_run(&mut self, head: Granule, length: u32, granules: u32) -> Option<u32> {
-        let wanted = self.run_length(granules);
-        if wanted == length {
-            return Some(length);
-        }
-        let old_end = head.plus(length);
-        let mut free_end = old_end;
-        while free_end.0 < head.0 + wanted {
-            match (free_end.0 < self.end).then(|| self.tag(free_end)) {
-                Some(Tag::Free(order)) => free_end = free_end.plus(order.granules()),
-                _ => return None,
-            }
-        }
-        let mut at = old_end;
-        while at < free_end {
-            let Tag::Free(order) = self.tag(at) else { unreachable!() };
-            self.remove(at, order);
-            self.set_tag(at, Tag::Inside);
-            at = at.plus(order.granules());
-        }
-        for (piece, _) in self.pieces(head, old_end) {
-            self.set_tag(piece, Tag::Inside);
-        }
-        self.free = self.free + length - wanted;
-        if wanted > length {
-            self.note_use(old_end, wanted - length);
-        } else {
-            self.note_release(length - wanted);
-        }
-        self.tag_run(head, wanted);
-        self.merge_range(head.plus(wanted), free_end);
-        Some(wanted)
     }
 
     /// Allocates a span: one block, each granule of which is tagged.

@@ -8,7 +8,7 @@ pub(crate) const MAX_GRANULES: usize = 1 << 30;
 /// Where a buddy system keeps its books, and over what.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
-    /// Granules from the origin, which is aligned to every block size of the heap, to granule 0.
+    /// Granules from the origin, which every alignment divides, to granule 0; less than [`MAX_GRANULES`].
     pub(crate) lead: u32,
     /// Granules that the heap can ever have.
     pub(crate) capacity: u32,

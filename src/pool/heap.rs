@@ -11,7 +11,7 @@
 //! Invariants:
 //! - H1: granule 0 is at a multiple of the granule; it and the next `buddy.end()` granules are memory that
 //!   may be read and written, and that the pool alone hands out.
-//! - H2: the buddy's origin is at a multiple of the largest block, so that a block of `n` bytes is at a
+//! - H2: the buddy's origin is at a multiple of `MAX_GRANULES` granules, so that a block of `n` bytes is at a
 //!   multiple of `n`.
 //! - H3: `live_runs` and `live_run_granules` count the runs in use, which are all blocks but the objects
 //!   in spans.
@@ -61,7 +61,7 @@ pub(crate) struct Backing {
 
 /// The memory of a heap that has a [`Backing`].
 pub(crate) struct Reservation {
-    /// Where the heap's granules are, or can be committed; at a multiple of the largest block that fits.
+    /// Where the heap's granules are, or can be committed; at a multiple of a granule.
     pub(crate) memory: NonNull<u8>,
     pub(crate) size: usize,
     /// Usable memory for [`reserved_metadata_bytes`]`(size)`, at a multiple of a page.
@@ -242,12 +242,11 @@ impl Heap {
         let Region { start, size, pool } = region;
         let has_spans = size >= SPANS_FROM || backing.is_some();
         let shift = granule_shift(size, has_spans);
-        let largest = 1usize << (granules.ilog2() + shift);
-        let lead = (first.addr().get() & (largest - 1)) >> shift;
+        let lead = (first.addr().get() >> shift) & (MAX_GRANULES - 1);
         let shape = shape(lead, granules, has_spans, backing.is_some());
         let heap = metadata.cast::<Heap>();
         // SAFETY: the parts are inside the metadata, zeroed, aligned and disjoint (`Parts::new`), and the
-        // lead is less than the largest block.
+        // lead is less than the most granules.
         unsafe {
             let slab = has_spans.then(|| {
                 let slab = metadata.add(parts.slab).cast::<Slab>();

@@ -1,1 +1,361 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
 
+type Pool = MemoryPool<spin::Spin>;
+
+/// Memory for a heap, at an odd distance from any alignment.
+fn region(size: usize) -> Box<[u8]> {
+    vec![0xA5; size].into_boxed_slice()
+}
+
+fn add(pool: &Pool, region: &mut [u8]) -> Result<(), Error> {
+    // SAFETY: in each test the regions outlive the pool, and only the pool's blocks are used.
+    unsafe { pool.add_heap(region.as_mut_ptr(), region.len()) }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Alloc(usize),
+    AllocAligned(u8, usize),
+    AllocZeroed(usize),
+    Resize(usize, usize),
+    Release(usize),
+    Misuse(usize, usize),
+    AllocMany(usize, usize),
+    Trim,
+    RemoveHeap(usize),
+    AddHeap(usize),
+    Drain(usize),
+}
+
+fn size() -> impl Strategy<Value = usize> {
+    prop_oneof![0..200usize, 0..5000usize, 0..200_000usize]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => size().prop_map(Step::Alloc),
+        2 => (0..16u8, size()).prop_map(|(shift, size)| Step::AllocAligned(shift, size)),
+        1 => size().prop_map(Step::AllocZeroed),
+        4 => (any::<usize>(), size()).prop_map(|(pick, size)| Step::Resize(pick, size)),
+        6 => any::<usize>().prop_map(Step::Release),
+        2 => (any::<usize>(), 1..300_000usize).prop_map(|(pick, by)| Step::Misuse(pick, by)),
+        1 => (0..2000usize, 1..40usize).prop_map(|(size, count)| Step::AllocMany(size, count)),
+        1 => Just(Step::Trim),
+        1 => any::<usize>().prop_map(Step::RemoveHeap),
+        1 => any::<usize>().prop_map(Step::AddHeap),
+        1 => any::<usize>().prop_map(Step::Drain),
+    ]
+}
+
+/// What a program that uses the pool knows: its blocks, by address, each filled with one byte.
+#[derive(Default)]
+struct Model {
+    blocks: BTreeMap<usize, Block>,
+    allocations: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Block {
+    pointer: NonNull<u8>,
+    size: usize,
+    fill: u8,
+}
+
+impl Block {
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: the block is live and has that many bytes, which were written when it was made.
+        unsafe { core::slice::from_raw_parts_mut(self.pointer.as_ptr(), self.size) }
+    }
+}
+
+impl Model {
+    fn insert(&mut self, pool: &Pool, pointer: NonNull<u8>, size: usize) {
+        let usable = pool.usable_size(pointer).unwrap();
+        assert!(usable >= size.max(1));
+        let address = pointer.addr().get();
+        assert!(address.is_multiple_of(MIN_ALIGNMENT));
+        let below = self.blocks.range(..address + usable).next_back();
+        let free = below.is_none_or(|(&start, block)| start + block.size.max(1) <= address);
+        assert!(free, "a new block overlaps a live one");
+        let fill = (self.allocations % 251) as u8;
+        // All that is usable, so that what the pool keeps beside a block shows.
+        // SAFETY: the block is live and new.
+        unsafe { pointer.write_bytes(fill, usable) };
+        self.blocks.insert(address, Block { pointer, size: usable, fill });
+    }
+
+    fn pick(&self, pick: usize) -> Option<Block> {
+        self.blocks.values().nth(pick % self.blocks.len().max(1)).copied()
+    }
+
+    fn take(&mut self, block: Block) {
+        self.blocks.remove(&block.pointer.addr().get());
+    }
+
+    fn contents_are_kept(&mut self) -> bool {
+        self.blocks.values_mut().all(|block| {
+            let fill = block.fill;
+            block.bytes().iter().all(|&byte| byte == fill)
+        })
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_pool_does_what_a_simple_model_does(
+        sizes in prop::collection::vec(prop_oneof![900..9000usize, 40_000..300_000usize, 1_100_000..1_400_000usize], 1..4),
+        steps in prop::collection::vec(step(), 1..150),
+    ) {
+        let mut regions: Vec<_> = sizes.iter().map(|&size| region(size)).collect();
+        let pool = Pool::new();
+        let mut present = vec![true; regions.len()];
+        for region in &mut regions {
+            add(&pool, &mut region[1..]).unwrap();
+        }
+        let mut model = Model::default();
+        for step in steps {
+            match step {
+                Step::Alloc(size) => if let Ok(block) = pool.alloc(size) {
+                    model.allocations += 1;
+                    model.insert(&pool, block, size);
+                },
+                Step::AllocAligned(shift, size) => if let Ok(block) = pool.alloc_aligned(1 << shift, size) {
+                    prop_assert!(block.addr().get().is_multiple_of(1 << shift));
+                    model.allocations += 1;
+                    model.insert(&pool, block, size);
+                },
+                Step::AllocZeroed(size) => if let Ok(block) = pool.alloc_zeroed(size) {
+                    // SAFETY: the block has that many bytes, all of them written.
+                    let bytes = unsafe { core::slice::from_raw_parts(block.as_ptr(), size) };
+                    prop_assert!(bytes.iter().all(|&byte| byte == 0));
+                    model.allocations += 1;
+                    model.insert(&pool, block, size);
+                },
+                Step::Resize(pick, size) => if let Some(old) = model.pick(pick) {
+                    // SAFETY: the block is live, and its old address is given up.
+                    if let Ok(block) = unsafe { pool.resize(old.pointer, size) } {
+                        // SAFETY: so many bytes of the block were written to before.
+                        let kept = unsafe {
+                            core::slice::from_raw_parts(block.as_ptr(), old.size.min(size))
+                        };
+                        prop_assert!(kept.iter().all(|&byte| byte == old.fill));
+                        model.take(old);
+                        model.allocations += u64::from(block != old.pointer);
+                        model.insert(&pool, block, size);
+                    }
+                },
+                Step::Release(pick) => if let Some(block) = model.pick(pick) {
+                    model.take(block);
+                    // SAFETY: the block is live, and not used any more.
+                    prop_assert_eq!(unsafe { pool.release(block.pointer) }, Ok(()));
+                    // SAFETY: what isn't live is refused.
+                    let again = unsafe { pool.release(block.pointer) };
+                    prop_assert_eq!(again.unwrap_err().status(), Status::AlreadyReleased);
+                },
+                Step::Misuse(pick, by) => if let Some(block) = model.pick(pick) {
+                    let before = pool.stats();
+                    let wrong = block.pointer.as_ptr().wrapping_add(by % block.size);
+                    if wrong != block.pointer.as_ptr() {
+                        // SAFETY: what isn't live is refused.
+                        let refused = unsafe { pool.release(NonNull::new(wrong).unwrap()) };
+                        prop_assert_eq!(refused.unwrap_err().status(), Status::InteriorPointer);
+                        prop_assert_eq!(PoolStats { misuses: before.misuses + 1, ..before }, pool.stats());
+                    }
+                },
+                Step::AllocMany(size, count) => {
+                    let mut blocks = vec![core::ptr::null_mut(); count];
+                    let (filled, result) = pool.alloc_many(size, &mut blocks);
+                    prop_assert_eq!(result.is_ok(), filled == count);
+                    for &block in &blocks[..filled] {
+                        model.allocations += 1;
+                        model.insert(&pool, NonNull::new(block).unwrap(), size);
+                    }
+                    let mut every_other: Vec<_> = blocks.iter().step_by(2).copied().collect();
+                    for &block in every_other.iter().filter(|block| !block.is_null()) {
+                        model.blocks.remove(&block.addr());
+                    }
+                    // SAFETY: they are live or null, and not used any more.
+                    let (through, result) = unsafe { pool.release_many(&mut every_other) };
+                    prop_assert_eq!((through, result), (every_other.len(), Ok(())));
+                }
+                Step::Trim => { pool.trim(); }
+                Step::RemoveHeap(pick) => {
+                    let index = pick % regions.len();
+                    let start = regions[index].as_ptr().addr();
+                    let inside = start..start + regions[index].len();
+                    let used = model.blocks.range(inside).count();
+                    let lost = pool.heap_stats(&regions[index][1]);
+                    let removed = pool.remove_heap(&regions[index][1]);
+                    match (present[index], used) {
+                        (false, _) => prop_assert_eq!(removed.unwrap_err().status(), Status::HeapUnknown),
+                        (true, 0) => {
+                            prop_assert_eq!(removed, Ok(()));
+                            prop_assert_eq!(lost.unwrap().live_blocks, 0);
+                            present[index] = false;
+                            // What the statistics count is of the heaps that the pool has.
+                            model.allocations = pool.stats().allocations;
+                        }
+                        (true, _) => {
+                            let in_use = matches!(removed, Err(Error::HeapInUse { blocks, .. }) if blocks == used);
+                            prop_assert!(in_use);
+                        }
+                    }
+                }
+                Step::AddHeap(pick) => {
+                    let index = pick % regions.len();
+                    let added = add(&pool, &mut regions[index][1..]);
+                    prop_assert_eq!(added.is_ok(), !present[index]);
+                    present[index] = true;
+                }
+                Step::Drain(pick) => {
+                    let index = pick % regions.len();
+                    prop_assert_eq!(pool.drain_heap(&regions[index][1]).is_ok(), present[index]);
+                    if present[index] && model.blocks.len() < 4 {
+                        let stats = pool.heap_stats(&regions[index][1]).unwrap();
+                        if stats.live_blocks == 0 {
+                            prop_assert_eq!(pool.remove_heap(&regions[index][1]), Ok(()));
+                            present[index] = false;
+                            model.allocations = pool.stats().allocations;
+                        }
+                    }
+                }
+            }
+            prop_assert_eq!(pool.check(), Ok(()));
+            let stats = pool.stats();
+            prop_assert_eq!(stats.live_blocks, model.blocks.len());
+            prop_assert_eq!(stats.live_bytes, model.blocks.values().map(|block| block.size).sum::<usize>());
+            prop_assert_eq!(stats.allocations, model.allocations);
+            prop_assert_eq!(stats.heaps, present.iter().filter(|&&present| present).count());
+        }
+        prop_assert!(model.contents_are_kept());
+        let mut walked = Vec::new();
+        pool.walk(|block| {
+            if block.state == BlockState::Live {
+                walked.push((block.address.addr(), block.size));
+            }
+            true
+        });
+        let known: Vec<_> = model.blocks.iter().map(|(&address, block)| (address, block.size)).collect();
+        prop_assert_eq!(walked, known);
+        for block in model.blocks.values() {
+            // SAFETY: the block is live, and not used any more.
+            prop_assert_eq!(unsafe { pool.release(block.pointer) }, Ok(()));
+        }
+        pool.trim();
+        let stats = pool.stats();
+        prop_assert_eq!((stats.live_blocks, stats.live_bytes, stats.used_bytes), (0, 0, 0));
+        prop_assert_eq!(pool.check(), Ok(()));
+        for (region, present) in regions.iter().zip(present) {
+            prop_assert_eq!(pool.remove_heap(&region[1]).is_ok(), present);
+        }
+    }
+}
+
+#[test]
+fn heaps_of_every_small_size_are_refused_or_usable_and_nothing_outside_is_touched() {
+    for size in 0..3000 {
+        let mut memory = region(size + 64);
+        let pool = Pool::new();
+        match add(&pool, &mut memory[32..32 + size]) {
+            Ok(()) => {
+                let block = pool.alloc(16).unwrap();
+                // SAFETY: the block has 16 bytes, and is not used after its release.
+                unsafe {
+                    block.write_bytes(1, 16);
+                    assert_eq!(pool.release(block), Ok(()));
+                }
+                assert_eq!(pool.check(), Ok(()));
+            }
+            Err(error) => {
+                assert_eq!(error.status(), Status::HeapTooSmall);
+                assert!(size < 600, "{size} bytes are refused");
+            }
+        }
+        drop(pool);
+        let outside = memory[..32].iter().chain(&memory[32 + size..]);
+        assert!(outside.into_iter().all(|&byte| byte == 0xA5));
+    }
+}
+
+#[test]
+fn metadata_takes_at_most_4_percent_from_64_kib_on() {
+    for size in (16..27).flat_map(|shift| [1usize << shift, (1 << shift) * 3 / 2]) {
+        let mut memory = region(size);
+        let pool = Pool::new();
+        add(&pool, &mut memory).unwrap();
+        let stats = pool.stats();
+        assert!((size - stats.capacity_bytes) * 25 <= size, "{size}: {stats:?}");
+    }
+}
+
+#[test]
+fn a_pointer_of_another_pool_is_told_from_one_of_none() {
+    let (mut first, mut second) = (region(10_000), region(10_000));
+    let (mine, other) = (Pool::new(), Pool::new());
+    add(&mine, &mut first).unwrap();
+    add(&other, &mut second).unwrap();
+    let block = other.alloc(100).unwrap();
+    // SAFETY: what isn't a live block of the pool is refused.
+    let status = |pointer| unsafe { mine.release(pointer) }.unwrap_err().status();
+    assert_eq!(status(block), Status::OtherPool);
+    assert_eq!(status(NonNull::from(&mut [0u8; 16]).cast()), Status::NotInPool);
+    drop(other);
+    assert_eq!(status(block), Status::NotInPool);
+}
+
+#[test]
+fn a_thousand_heaps_are_found_by_address() {
+    let mut regions: Vec<_> = (0..1000).map(|_| region(2048)).collect();
+    let pool = Pool::new();
+    for region in &mut regions {
+        add(&pool, region).unwrap();
+    }
+    assert_eq!(pool.check(), Ok(()));
+    let blocks: Vec<_> = core::iter::from_fn(|| pool.alloc(600).ok()).collect();
+    assert!(blocks.len() >= 1000);
+    for &block in blocks.iter().step_by(2).chain(blocks.iter().skip(1).step_by(2)) {
+        // SAFETY: the block is live, and not used any more.
+        assert_eq!(unsafe { pool.release(block) }, Ok(()));
+    }
+    for region in regions.iter().rev().step_by(2) {
+        assert_eq!(pool.remove_heap(region.as_ptr()), Ok(()));
+    }
+    assert_eq!(pool.stats().heaps, 500);
+    assert_eq!(pool.check(), Ok(()));
+}
+
+#[test]
+fn the_limit_counts_granules_and_is_told_from_want_of_memory() {
+    let mut memory = region(1 << 21);
+    let pool = Pool::new();
+    add(&pool, &mut memory).unwrap();
+    pool.set_limit(Some(256 << 10));
+    let blocks: Vec<_> = core::iter::from_fn(|| pool.alloc(1000).ok()).collect();
+    assert!((240..=256).contains(&blocks.len()));
+    assert_eq!(pool.alloc(1000).unwrap_err().status(), Status::LimitReached);
+    assert_eq!(pool.alloc(4 << 20).unwrap_err().status(), Status::LimitReached);
+    pool.set_limit(None);
+    assert!(pool.alloc(1000).is_ok());
+    assert_eq!(pool.alloc(4 << 20).unwrap_err().status(), Status::OutOfMemory);
+    assert_eq!(pool.check(), Ok(()));
+}
+
+#[test]
+fn a_full_pool_serves_again_once_something_is_released() {
+    for size in [1, 16, 100, 1000, 8192, 8193, 50_000] {
+        let mut memory = region(2_000_000);
+        let pool = Pool::new();
+        add(&pool, &mut memory).unwrap();
+        let blocks: Vec<_> = core::iter::from_fn(|| pool.alloc(size).ok()).collect();
+        for &block in &blocks {
+            // SAFETY: the block is live, and not used any more.
+            assert_eq!(unsafe { pool.release(block) }, Ok(()));
+            assert!(pool.alloc(size).is_ok(), "nothing is lost at {size} bytes");
+        }
+        assert_eq!(pool.stats().failures, 1);
+    }
+}

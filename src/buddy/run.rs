@@ -1,0 +1,184 @@
+//! Runs: allocations of any number of granules.
+
+use super::{Buddy, Granule, MAX_GRANULES, Order, Tag};
+
+/// A run that [`Buddy::alloc_run`] made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) head: Granule,
+    pub(crate) granules: u32,
+    /// No granule of it was in use since it came to the heap or was last purged. Never set where use isn't
+    /// tracked.
+    pub(crate) fresh: bool,
+}
+
+impl Buddy {
+    /// Length of the run that a request for `granules` gets.
+    pub(crate) fn run_length(&self, granules: u32) -> u32 {
+        let step = (Order::holding(granules).granules() >> self.shape.trim_shift).max(1);
+        granules.next_multiple_of(step)
+    }
+
+    /// Allocates a run of at least `granules` (`1..=MAX_GRANULES`), starting at a multiple of the alignment
+    /// in granules.
+    pub(crate) fn alloc_run(&mut self, granules: u32, alignment: Order) -> Option<Run> {
+        let length = self.run_length(granules);
+        let order = Order::holding(length).max(alignment);
+        let head = match self.take(order) {
+            Some(head) => {
+                self.free += order.granules() - length;
+                for (tail, order) in self.pieces(head.plus(length), head.plus(order.granules())) {
+                    self.insert(tail, order);
+                }
+                head
+            }
+            None => {
+                let head = self.find_stretch(length, alignment)?;
+                self.carve(head, head.plus(length));
+                head
+            }
+        };
+        self.tag_run(head, length);
+        let fresh = self.note_use(head, length);
+        Some(Run { head, granules: length, fresh })
+    }
+
+    /// Finds `length` free granules in a row, where no free block is as large as the next power of two.
+    /// Looks at a bounded number of places, so it may miss some.
+    #[cold]
+    fn find_stretch(&mut self, length: u32, alignment: Order) -> Option<Granule> {
+        const MOST_ALIGNED_PLACES: u32 = 64;
+        const MOST_BLOCKS: usize = 8;
+        if length > self.free || alignment.granules() as usize >= MAX_GRANULES {
+            return None;
+        }
+        self.merge_spares();
+        if alignment.0 > 0 && self.end >> alignment.0 <= MOST_ALIGNED_PLACES {
+            let first = self.next_aligned(Granule(0), alignment);
+            return (first.0..self.end)
+                .step_by(alignment.granules() as usize)
+                .map(Granule)
+                .find(|&place| self.free_stretch_from(place, length) >= length);
+        }
+        // Any stretch that is long enough holds a block of at least a quarter of the next power of two.
+        let order = Order::holding(length).0;
+        (order.saturating_sub(2)..order).rev().map(Order).find_map(|order| {
+            self.free_blocks(order).take(MOST_BLOCKS).find_map(|block| {
+                let mut start = block;
+                while start.0 > 0
+                    && block.0 - start.0 < length
+                    && let before = self.head_of(Granule(start.0 - 1))
+                    && let Tag::Free(_) = self.tag(before)
+                {
+                    start = before;
+                }
+                let place = self.next_aligned(start, alignment);
+                (self.free_stretch_from(place, length) >= length).then_some(place)
+            })
+        })
+    }
+
+    /// The first multiple of the alignment from `granule` on.
+    fn next_aligned(&self, granule: Granule, alignment: Order) -> Granule {
+        let from_origin = self.from_origin(granule).next_multiple_of(alignment.granules());
+        Granule(from_origin - self.shape.lead)
+    }
+
+    /// Free granules in a row from `start` on, counted until there are `enough`.
+    fn free_stretch_from(&self, start: Granule, enough: u32) -> u32 {
+        let mut at = start;
+        while at.0 < self.end
+            && at.0 - start.0 < enough
+            && let head = self.head_of(at)
+            && let Tag::Free(order) = self.tag(head)
+        {
+            at = head.plus(order.granules());
+        }
+        at.0 - start.0
+    }
+
+    /// Takes the granules `[start, end)` out of the free blocks that hold them.
+    fn carve(&mut self, start: Granule, end: Granule) {
+        let first = self.head_of(start);
+        let mut at = first;
+        while at < end {
+            let Tag::Free(order) = self.tag(at) else { unreachable!() };
+            self.remove(at, order);
+            self.set_tag(at, Tag::Inside);
+            at = at.plus(order.granules());
+        }
+        self.free -= end.0 - start.0;
+        self.merge_range(first, start);
+        self.merge_range(end, at);
+    }
+
+    /// Tags the pieces of a run.
+    fn tag_run(&mut self, head: Granule, length: u32) {
+        for (piece, order) in self.pieces(head, head.plus(length)) {
+            self.set_tag(piece, if piece == head { Tag::Run(order) } else { Tag::Piece(order) });
+        }
+    }
+
+    /// Length of the run that starts at `head`; 0 if none does.
+    pub(crate) fn run_at(&self, head: Granule) -> u32 {
+        let Tag::Run(order) = self.tag(head) else { return 0 };
+        let mut length = order.granules();
+        while let Some(order) = self.piece_at(head.plus(length)) {
+            length += order.granules();
+        }
+        length
+    }
+
+    fn piece_at(&self, granule: Granule) -> Option<Order> {
+        if granule.0 >= self.end {
+            return None;
+        }
+        match self.tag(granule) {
+            Tag::Piece(order) => Some(order),
+            _ => None,
+        }
+    }
+
+    /// Releases the run that starts at `head`, and says how many granules it had; 0 if no run starts there.
+    pub(crate) fn release_run(&mut self, head: Granule) -> u32 {
+        let Tag::Run(first) = self.tag(head) else { return 0 };
+        let mut order = first;
+        let mut length = 0;
+        loop {
+            let piece = head.plus(length);
+            length += order.granules();
+            // Before the release, which may make one block of both.
+            let next = self.piece_at(head.plus(length));
+            self.release_block(piece, order);
+            match next {
+                Some(next) => order = next,
+                None => return length,
+            }
+        }
+    }
+
+    /// Makes the run of `length` granules at `head` hold `granules` where it is, growing into the free
+    /// blocks that follow or giving its tail back. Says its new length, or `None` if it can't grow.
+    pub(crate) fn resize_run(&mut self, head: Granule, length: u32, granules: u32) -> Option<u32> {
+        let wanted = self.run_length(granules);
+        let (old_end, new_end) = (head.plus(length), head.plus(wanted));
+        if wanted > length {
+            let growth = wanted - length;
+            if self.free_stretch_from(old_end, growth) < growth {
+                return None;
+            }
+            self.carve(old_end, new_end);
+            self.note_use(old_end, growth);
+        }
+        for (piece, _) in self.pieces(head, old_end) {
+            self.set_tag(piece, Tag::Inside);
+        }
+        self.tag_run(head, wanted);
+        if wanted < length {
+            self.free += length - wanted;
+            self.note_release(length - wanted);
+            self.merge_range(new_end, old_end);
+        }
+        Some(wanted)
+    }
+}
