@@ -74,7 +74,7 @@ impl Buddy {
     }
 
     fn check_block(&self, head: Granule, order: Order) -> Result<(), Broken> {
-        let aligned = self.from_origin(head).is_multiple_of(order.granules());
+        let aligned = self.offset(head).is_multiple_of(order.granules());
         require(aligned, "U2: a block is aligned to its size", head)?;
         let end = head.0 + order.granules();
         require(end <= self.end, "U1: a block ends inside the heap", head)?;
@@ -84,7 +84,7 @@ impl Buddy {
 
     fn check_free(&self, head: Granule, order: Order) -> Result<(), Broken> {
         self.check_block(head, order)?;
-        let start = self.from_origin(head);
+        let start = self.offset(head);
         let has_bit = self.bitmap.test(self.position(start, order));
         require(has_bit != self.is_spare(head, order), "U3: a free block has its bit", head)?;
         let merged = order.index() + 1 == self.shape.orders()

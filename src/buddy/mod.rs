@@ -39,7 +39,6 @@ mod tests;
 mod touched;
 
 pub(crate) use check::{Broken, require};
-pub(crate) use run::Run;
 pub(crate) use shape::{MAX_GRANULES, Shape};
 pub(crate) use tag::{Extent, Granule, Kind, Order, Tag};
 
@@ -153,7 +152,7 @@ impl Buddy {
 
     /// The granule's distance from the origin, in which alignment is counted (U2).
     #[inline]
-    fn from_origin(&self, granule: Granule) -> u32 {
+    fn offset(&self, granule: Granule) -> u32 {
         granule.0 + self.shape.lead
     }
 
@@ -198,7 +197,7 @@ impl Buddy {
     #[inline]
     fn insert(&mut self, head: Granule, order: Order) {
         self.set_tag(head, Tag::Free(order));
-        self.bitmap.set(self.position(self.from_origin(head), order));
+        self.bitmap.set(self.position(self.offset(head), order));
     }
 
     /// Takes a free block, spare or not, out of the free ones. Its head's tag is left to the caller.
@@ -206,13 +205,13 @@ impl Buddy {
     fn remove(&mut self, head: Granule, order: Order) {
         match self.spares.get_mut(order.index()) {
             Some(spare) if *spare == head.0 => *spare = NO_SPARE,
-            _ => self.bitmap.clear(self.position(self.from_origin(head), order)),
+            _ => self.bitmap.clear(self.position(self.offset(head), order)),
         }
     }
 
     /// Makes a block free and merges it with its buddies (U4). Its granules are tagged `Inside`.
     fn merge(&mut self, head: Granule, order: Order) {
-        let mut start = self.from_origin(head);
+        let mut start = self.offset(head);
         let mut order = order;
         while order.index() + 1 < self.shape.orders() {
             let buddy = start ^ order.granules();
@@ -326,7 +325,7 @@ impl Buddy {
     /// First granule of the span of `order` that holds `granule`.
     #[inline]
     pub(crate) fn span_head(&self, granule: Granule, order: Order) -> Granule {
-        let start = self.from_origin(granule) & !(order.granules() - 1);
+        let start = self.offset(granule) & !(order.granules() - 1);
         Granule(start - self.shape.lead)
     }
 
@@ -385,7 +384,7 @@ impl Buddy {
         if let Tag::Span(order) = self.tag(granule) {
             return self.span_head(granule, order);
         }
-        let from_origin = self.from_origin(granule);
+        let from_origin = self.offset(granule);
         let mut mask = !0;
         loop {
             let head = Granule((from_origin & mask) - self.shape.lead);

@@ -80,7 +80,7 @@ impl Buddy {
 
     /// The first multiple of the alignment from `granule` on.
     fn next_aligned(&self, granule: Granule, alignment: Order) -> Granule {
-        let from_origin = self.from_origin(granule).next_multiple_of(alignment.granules());
+        let from_origin = self.offset(granule).next_multiple_of(alignment.granules());
         Granule(from_origin - self.shape.lead)
     }
 

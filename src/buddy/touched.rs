@@ -53,11 +53,12 @@ impl Buddy {
         while let Some(next) = self.next_touched(at) {
             let extent = self.covering(next);
             let end = extent.head.plus(extent.granules);
-            if extent.kind == Kind::Free && purge(next, end) {
-                if let Some(touched) = &mut self.touched {
-                    touched.free -= touched.granules.count(next.index(), end.index()) as u32;
-                    touched.granules.clear_range(next.index(), end.index());
-                }
+            if extent.kind == Kind::Free
+                && purge(next, end)
+                && let Some(touched) = &mut self.touched
+            {
+                touched.free -= touched.granules.count(next.index(), end.index()) as u32;
+                touched.granules.clear_range(next.index(), end.index());
             }
             at = end.index();
         }

@@ -145,7 +145,8 @@ impl ClassId {
             return None;
         }
         let smallest = ClassId::holding(size);
-        smallest.and_larger().find(|class| class.class().size as usize % alignment == 0)
+        let is_aligned = |id: &ClassId| (id.class().size as usize).is_multiple_of(alignment);
+        smallest.and_larger().find(is_aligned)
     }
 
     /// This class and all larger ones.

@@ -131,7 +131,7 @@ impl Span {
         if !starts || index >= self.capacity as usize {
             return None;
         }
-        let word = index / WORD & (WORDS - 1);
+        let word = (index / WORD) & (WORDS - 1);
         let bit = 1 << (index % WORD);
         let old = self.free[word];
         if old & bit != 0 {

@@ -1,11 +1,5 @@
 //! One heap: a region of memory, the buddy system and the spans over it.
 //!
-//! ```text
-//! a caller's heap   |·| Heap | buddy's books | Slab, descriptors, room bits | granule 0 | 1 | ... |·|
-//! a system heap     |·|  same, in a mapping of its own between guard pages  |
-//!                   | granule 0 | 1 | ... committed | reserved ...          |
-//! ```
-//! Nothing the allocator trusts lies behind granule 0. A region is trimmed inward (`·`) to whole granules.
 //! Addresses become granules and back only here and in the slab layer.
 //!
 //! Invariants:
@@ -16,24 +10,15 @@
 //! - H3: `live_runs` and `live_run_granules` count the runs in use, which are all blocks but the objects
 //!   in spans.
 
+mod layout;
+
+pub(crate) use layout::{MAX_RESERVATION, Reservation, reserved_metadata_bytes};
+
 use super::registry::Entry;
-use crate::buddy::{Broken, Buddy, Extent, Granule, Kind, MAX_GRANULES, Order, Shape, Tag};
+use crate::buddy::{Broken, Buddy, Extent, Granule, Kind, Order, Tag};
 use crate::error::Error;
-use crate::slab::{self, ClassId, MAX_OBJECT, Place, Refused, SPAN_GRANULE_SHIFT, Slab, Span};
+use crate::slab::{ClassId, MAX_OBJECT, Place, Refused, SPAN_GRANULE_SHIFT, Slab};
 use core::ptr::NonNull;
-
-/// A heap with at least this many bytes has spans.
-const SPANS_FROM: usize = 1 << 20;
-
-/// Binary logarithm of a heap's granule: without spans few bytes, to serve small blocks well, and more from
-/// the size on where metadata has to stay below 4 %.
-const fn granule_shift(size: usize, has_spans: bool) -> u32 {
-    match size {
-        _ if has_spans => SPAN_GRANULE_SHIFT,
-        ..0x1_0000 => 5,
-        _ => 6,
-    }
-}
 
 /// Bytes of which every block's address is a multiple.
 pub const MIN_ALIGNMENT: usize = 16;
@@ -57,15 +42,6 @@ pub(crate) struct Backing {
     pub(crate) purge: unsafe fn(NonNull<u8>, usize) -> bool,
     /// Gives back a heap's whole reservation and its metadata.
     pub(crate) release: unsafe fn(Reservation),
-}
-
-/// The memory of a heap that has a [`Backing`].
-pub(crate) struct Reservation {
-    /// Where the heap's granules are, or can be committed; at a multiple of a granule.
-    pub(crate) memory: NonNull<u8>,
-    pub(crate) size: usize,
-    /// Usable memory for [`reserved_metadata_bytes`]`(size)`, at a multiple of a page.
-    pub(crate) metadata: NonNull<u8>,
 }
 
 /// A block that is in use.
@@ -109,171 +85,7 @@ pub(crate) struct Heap {
     pub(super) draining: bool,
 }
 
-/// A heap's region as it was handed in, and the identity of its pool.
-struct Region {
-    start: usize,
-    size: usize,
-    pool: u64,
-}
-
-/// Where the parts of a heap's metadata are, in bytes from its start.
-#[derive(Clone, Copy)]
-struct Parts {
-    entry: usize,
-    buddy: usize,
-    slab: usize,
-    spans: usize,
-    end: usize,
-}
-
-impl Parts {
-    fn new(shape: Shape, has_spans: bool) -> Parts {
-        let entry = size_of::<Heap>();
-        let buddy = entry + size_of::<Entry>();
-        let end = buddy + shape.metadata_bytes();
-        if !has_spans {
-            return Parts { entry, buddy, slab: end, spans: end, end };
-        }
-        let slab = end.next_multiple_of(align_of::<Slab>());
-        let spans = (slab + size_of::<Slab>()).next_multiple_of(align_of::<Span>());
-        Parts {
-            entry,
-            buddy,
-            slab,
-            spans,
-            end: spans + slab::metadata_bytes(shape.capacity as usize),
-        }
-    }
-}
-
-/// Each part of the metadata but the slab is aligned where the one before it ends.
-const _: () =
-    assert!(align_of::<Heap>() == 8 && align_of::<Entry>() == 8 && align_of::<u64>() == 8);
-
-fn shape(lead: usize, capacity: usize, has_spans: bool, track_use: bool) -> Shape {
-    // Without spans the runs serve small sizes too, and small tails would soon pin every large block.
-    let trim_shift = if has_spans { 6 } else { 3 };
-    Shape { lead: lead as u32, capacity: capacity as u32, trim_shift, track_use }
-}
-
-/// Bytes of metadata of a heap with a [`Backing`] over `size` bytes.
-pub(crate) fn reserved_metadata_bytes(size: usize) -> usize {
-    Parts::new(shape(0, size >> SPAN_GRANULE_SHIFT, true, true), true).end
-}
-
-/// The most bytes of a heap with a [`Backing`].
-pub(crate) const MAX_RESERVATION: usize = slab::MAX_SPAN_GRANULES << SPAN_GRANULE_SHIFT;
-
 impl Heap {
-    /// Makes a heap of the `size` bytes at `start`, its metadata first.
-    ///
-    /// # Safety
-    /// Until the heap is dropped, the bytes may be read and written, and nobody else uses those that are
-    /// not handed out.
-    pub(super) unsafe fn in_region(
-        start: NonNull<u8>,
-        size: usize,
-        pool: u64,
-    ) -> Result<NonNull<Heap>, Error> {
-        let address = start.addr().get();
-        let too_small = Error::HeapTooSmall { address, size };
-        let has_spans = size >= SPANS_FROM;
-        let shift = granule_shift(size, has_spans);
-        let granule = 1 << shift;
-        let alignment = if has_spans { align_of::<Span>() } else { align_of::<Heap>() };
-        let metadata = address.next_multiple_of(alignment);
-        let end = (address + size) & !(granule - 1);
-        let parts = |granules| Parts::new(shape(0, granules, has_spans, false), has_spans);
-        let first = |granules| (metadata + parts(granules).end).next_multiple_of(granule);
-        let fits = |granules| first(granules) + (granules << shift) <= end;
-        // The metadata for all that the region could hold leaves room for some; then as many more as fit.
-        let most = (size >> shift).clamp(1, MAX_GRANULES);
-        let mut granules = end.saturating_sub(first(most)) >> shift;
-        while granules < most && fits(granules + 1) {
-            granules += 1;
-        }
-        if granules == 0 {
-            return Err(too_small);
-        }
-        let (parts, first) = (parts(granules), first(granules));
-        // SAFETY: both lie inside the region, by `fits`.
-        let (metadata, first) =
-            unsafe { (start.add(metadata - address), start.add(first - address)) };
-        // SAFETY: the metadata is inside the region and ours.
-        unsafe { metadata.write_bytes(0, parts.end) };
-        // SAFETY: the metadata is zeroed and, as `fits` says, large enough and before granule 0.
-        let heap = unsafe {
-            Heap::at(metadata, parts, Region { start: address, size, pool }, first, granules, None)
-        };
-        // SAFETY: `at` has just made it, and nobody else knows it.
-        unsafe { (*heap.as_ptr()).buddy.extend(granules as u32) };
-        Ok(heap)
-    }
-
-    /// Makes a heap over reserved memory, none of it committed yet.
-    ///
-    /// # Safety
-    /// The reservation is as its fields say, the metadata zeroed, and both are the heap's alone until it is
-    /// dropped. `size` is at least a granule and at most [`MAX_RESERVATION`].
-    pub(super) unsafe fn in_reservation(
-        reservation: Reservation,
-        backing: &'static Backing,
-        pool: u64,
-    ) -> NonNull<Heap> {
-        let Reservation { memory, size, metadata } = reservation;
-        let granules = size >> SPAN_GRANULE_SHIFT;
-        let parts = Parts::new(shape(0, granules, true, true), true);
-        let region = Region { start: memory.addr().get(), size, pool };
-        // SAFETY: the caller's promise.
-        unsafe { Heap::at(metadata, parts, region, memory, granules, Some(backing)) }
-    }
-
-    /// # Safety
-    /// `metadata` has zeroed bytes for the `parts` of that many granules, `first` is at a multiple of the
-    /// granule, and both are the heap's alone.
-    unsafe fn at(
-        metadata: NonNull<u8>,
-        parts: Parts,
-        region: Region,
-        first: NonNull<u8>,
-        granules: usize,
-        backing: Option<&'static Backing>,
-    ) -> NonNull<Heap> {
-        let Region { start, size, pool } = region;
-        let has_spans = size >= SPANS_FROM || backing.is_some();
-        let shift = granule_shift(size, has_spans);
-        let lead = (first.addr().get() >> shift) & (MAX_GRANULES - 1);
-        let shape = shape(lead, granules, has_spans, backing.is_some());
-        let heap = metadata.cast::<Heap>();
-        // SAFETY: the parts are inside the metadata, zeroed, aligned and disjoint (`Parts::new`), and the
-        // lead is less than the most granules.
-        unsafe {
-            let slab = has_spans.then(|| {
-                let slab = metadata.add(parts.slab).cast::<Slab>();
-                slab.write(Slab::new(metadata.add(parts.spans), first, granules as u32));
-                slab
-            });
-            metadata.add(parts.entry).cast().write(Entry::new(start, size, pool));
-            heap.write(Heap {
-                links: Links::default(),
-                start,
-                size,
-                first,
-                buddy: Buddy::new(metadata.add(parts.buddy), shape),
-                slab,
-                backing,
-                metadata,
-                metadata_bytes: parts.end,
-                live_runs: 0,
-                live_run_granules: 0,
-                runs_allocated: 0,
-                shift: shift as u8,
-                draining: false,
-            });
-        }
-        heap
-    }
-
     /// The heap as the registry knows it.
     pub(super) fn entry(&self) -> NonNull<Entry> {
         // SAFETY: the entry comes right behind the heap in the metadata (`Parts::new`).
@@ -372,7 +184,7 @@ impl Heap {
     pub(super) fn alloc_last(&mut self, request: Request, budget: usize) -> Option<Fresh> {
         let granules = (budget >> self.shift).min(u32::MAX as usize) as u32;
         let id = self.class_for(request);
-        let Some((slab, buddy)) = self.slab_mut() else { return None };
+        let (slab, buddy) = self.slab_mut()?;
         let Some(id) = id else {
             slab.release_empty(buddy);
             return self.alloc_run(request, granules);
