@@ -1,3 +1,4 @@
+use super::run::Run;
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
