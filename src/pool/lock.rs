@@ -24,9 +24,18 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
     #[inline]
     pub(super) fn lock(&self) -> Guard<'_, T, R> {
         if !self.single_threaded {
-            core::mem::forget(self.mutex.lock());
+            match self.mutex.try_lock() {
+                Some(guard) => core::mem::forget(guard),
+                None => self.wait(),
+            }
         }
         Guard { lock: self }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait(&self) {
+        core::mem::forget(self.mutex.lock());
     }
 
     pub(super) fn get_mut(&mut self) -> &mut T {

@@ -237,31 +237,36 @@ impl Slab {
         let free = span.release(address).ok_or(Refused)?;
         let (id, capacity) = (span.class(), span.capacity());
         self.released[id.index()] += 1;
-        if free == 1 || free == capacity {
-            self.released_first_or_last(buddy, head, id, free == capacity);
+        if free == 1 {
+            self.was_full(buddy, head, id);
+        }
+        if free == capacity && self.current[id.index()] != self.descriptor(head) {
+            self.retire(buddy, head);
         }
         Ok(())
     }
 
-    /// A span that was full has room now, or it has no live object any more.
+    /// A span that was full has room now: it becomes the current one if its address is lower.
     #[cold]
     #[inline(never)]
-    fn released_first_or_last(
-        &mut self,
-        buddy: &mut Buddy,
-        head: Granule,
-        id: ClassId,
-        empty: bool,
-    ) {
-        if empty && self.current[id.index()] != self.descriptor(head) {
-            self.retire(buddy, head);
-        } else {
-            let room = self.room(id, head);
-            self.rooms.set(room);
+    fn was_full(&mut self, buddy: &mut Buddy, head: Granule, id: ClassId) {
+        let room = self.room(id, head);
+        self.rooms.set(room);
+        let current = self.current[id.index()];
+        if current == span::NO_SPAN.get() || self.descriptor(head) < current {
+            self.leave_current(id);
+            self.current[id.index()] = self.descriptor(head);
+            // SAFETY: a current span is in use (L1), or `NO_SPAN`, which nothing is done to.
+            let old = unsafe { current.as_ref() };
+            if current != span::NO_SPAN.get() && old.is_empty() {
+                self.retire(buddy, old.head(self.heap));
+            }
         }
     }
 
     /// Gives a span's block back to the buddy system.
+    #[cold]
+    #[inline(never)]
     fn retire(&mut self, buddy: &mut Buddy, head: Granule) {
         let id = self.span_at(head).class();
         let room = self.room(id, head);
