@@ -139,9 +139,9 @@ impl Buddy {
         }
     }
 
-    /// Releases the run that starts at `head`, and says how many granules it had; 0 if no run starts there.
-    pub(crate) fn release_run(&mut self, head: Granule) -> u32 {
-        let Tag::Run(first) = self.tag(head) else { return 0 };
+    /// Releases the run that starts at `head`, and says how many granules it had; `None` if no run starts there.
+    pub(crate) fn release_run(&mut self, head: Granule) -> Option<u32> {
+        let Tag::Run(first) = self.tag(head) else { return None };
         let mut order = first;
         let mut length = 0;
         loop {
@@ -152,7 +152,7 @@ impl Buddy {
             self.release_block(piece, order);
             match next {
                 Some(next) => order = next,
-                None => return length,
+                None => return Some(length),
             }
         }
     }

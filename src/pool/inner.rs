@@ -272,21 +272,18 @@ impl<R: RelaxStrategy> Inner<R> {
     #[inline]
     pub(super) fn release(&mut self, address: usize) -> Result<(), Refused> {
         let heap = self.find(address).ok_or(Refused)?;
-        let this = self.heaps.get_mut(heap);
-        let before = this.free_granules();
-        this.release(address)?;
-        if this.free_granules() != before {
-            self.gained_granules(heap, before);
+        let granules = self.heaps.get_mut(heap).release(address)?;
+        if granules > 0 {
+            self.gained_granules(heap, granules);
         }
         Ok(())
     }
 
     /// A release has made granules free.
-    #[cold]
     #[inline(never)]
-    fn gained_granules(&mut self, heap: NonNull<Heap>, before: u32) {
+    fn gained_granules(&mut self, heap: NonNull<Heap>, granules: u32) {
         let this = self.heaps.get_mut(heap);
-        self.used -= (this.free_granules() - before) as usize * this.granule();
+        self.used -= granules as usize * this.granule();
         if this.purgeable_bytes() > PURGE_SLACK + self.used / 4 {
             this.purge();
         }

@@ -18,7 +18,9 @@ impl Slab {
             require(span.head(self.heap) == head, "L1: a span has its own descriptor", head)?;
             let is_current = self.current[id.index()] == self.descriptor(head);
             let has_bit = self.rooms.test(self.room(id, head));
-            let room_is_right = has_bit == span.has_room() || (is_current && has_bit);
+            let is_next = self.next[id.index()] == Some(self.descriptor(head));
+            let room_is_right = has_bit == (span.has_room() && !is_current && !is_next)
+                && (!is_next || (span.has_room() && !is_current));
             require(room_is_right, "L2: a span with a free object has its room bit", head)?;
             require(is_current || !span.is_empty(), "L3: an empty span is released", head)?;
             live[id.index()] += span.live() as u64;
@@ -31,6 +33,11 @@ impl Slab {
         require(self.rooms.count(0, bits) == rooms, "L2: only spans have a room bit", origin)?;
         require(self.rooms.check(0, bits), "B1: the room bits' levels agree", origin)?;
         for (index, &current) in self.current.iter().enumerate() {
+            if let Some(next) = self.next[index] {
+                // SAFETY: a next span is in use (L1).
+                let span = unsafe { next.as_ref() };
+                require(span.class().index() == index, "L1: a next span is of its class", origin)?;
+            }
             let counted = self.allocated[index] - self.released[index] == live[index];
             require(counted, "L4: the counts are those of the live objects", origin)?;
             if current != span::NO_SPAN.get() {

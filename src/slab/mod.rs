@@ -7,14 +7,16 @@
 //! rooms    48: 1000000...  512: 0000010...   one bit a class and granule: span with a free object
 //! ```
 //!
-//! An allocation takes the lowest free object of its class's current span. When that is full, the span with
-//! room at the lowest address becomes the current one: low addresses fill up and high ones run empty, so
-//! that whole spans, and neighbouring ones, go back to the buddy system.
+//! An allocation takes the lowest free object of its class's current span. Spans with room at lower addresses
+//! come before others: low addresses fill up and high ones run empty, so that whole spans, and neighbouring
+//! ones, go back to the buddy system. The span whose turn comes after the current one is at hand as well,
+//! since under steady load spans are full again as soon as an object of them is released.
 //!
 //! Invariants:
 //! - L1: each span in use has a valid descriptor (S1 to S3) at the index of its first granule.
 //! - L2: the bit (class, granule) of `rooms` is set if and only if the span that starts at the granule is
-//!   of the class and has a free object. The current span of a class may have its bit set and be full.
+//!   of the class, has a free object, and is neither the current nor the next one. The next span of a class
+//!   has a free object and is not the current one.
 //! - L3: a span without live objects is the current one of its class; others are released.
 //! - L4: for each class, `allocated - released` is the number of live objects in its spans;
 //!   `spans_in_use` is the number of spans.
@@ -47,7 +49,10 @@ pub(crate) struct Slab {
     capacity: u32,
     /// The largest order of a span in this heap.
     max_span_order: u8,
+    /// The span that each class's objects are taken from; [`span::NO_SPAN`] where there is none.
     current: [NonNull<Span>; CLASSES],
+    /// The span to take them from when the current one is full.
+    next: [Option<NonNull<Span>>; CLASSES],
     allocated: [u64; CLASSES],
     released: [u64; CLASSES],
     spans_in_use: u32,
@@ -86,6 +91,7 @@ impl Slab {
             capacity,
             max_span_order,
             current: [span::NO_SPAN.get(); CLASSES],
+            next: [None; CLASSES],
             allocated: [0; CLASSES],
             released: [0; CLASSES],
             spans_in_use: 0,
@@ -141,10 +147,10 @@ impl Slab {
         id: ClassId,
         budget: u32,
     ) -> Option<NonNull<u8>> {
-        self.leave_current(id);
-        let wanted = id.class().span_order.min(self.max_span_order);
-        let head = self.first_room(id).or_else(|| self.new_span(buddy, id, wanted, budget))?;
-        self.current[id.index()] = self.descriptor(head);
+        if !self.find_room(id) {
+            let wanted = id.class().span_order.min(self.max_span_order);
+            self.current[id.index()] = self.new_span(buddy, id, wanted, budget)?;
+        }
         self.alloc(id)
     }
 
@@ -161,12 +167,11 @@ impl Slab {
         self.release_empty(buddy);
         let class = id.class();
         let orders = (0..=class.span_order.min(self.max_span_order)).rev();
-        let head = orders
+        let span = orders
             .filter(|&order| class.objects_in(order) > 0)
             .find_map(|order| self.new_span(buddy, id, order, budget));
-        if let Some(head) = head {
-            self.leave_current(id);
-            self.current[id.index()] = self.descriptor(head);
+        if let Some(span) = span {
+            self.current[id.index()] = span;
             return self.alloc(id);
         }
         let most = 2 * class.size;
@@ -175,39 +180,35 @@ impl Slab {
             .take_while(|&(_, size)| size <= most)
             .filter(|&(_, size)| (size as usize).is_multiple_of(alignment))
             .find_map(|(larger, _)| {
-                self.leave_current(larger);
-                let head = self.first_room(larger)?;
-                self.current[larger.index()] = self.descriptor(head);
                 self.alloc(larger)
+                    .or_else(|| self.find_room(larger).then(|| self.alloc(larger)).flatten())
             })
     }
 
-    /// Takes a full current span out of the spans with room. It stays the current one until there is
-    /// another, which [`Slab::alloc`] bears: it is full.
-    fn leave_current(&mut self, id: ClassId) {
-        let current = self.current[id.index()];
-        // SAFETY: a current span is in use (L1), or `NO_SPAN`; both can be read.
-        let span = unsafe { current.as_ref() };
-        if current != span::NO_SPAN.get() && !span.has_room() {
-            let room = self.room(id, span.head(self.heap));
-            self.rooms.clear(room);
+    /// Replaces a full current span by one with room, if the class has any: the next, or else the lowest.
+    fn find_room(&mut self, id: ClassId) -> bool {
+        if let Some(next) = self.next[id.index()].take() {
+            self.current[id.index()] = next;
+            return true;
         }
-    }
-
-    /// The span of the class with a free object at the lowest address.
-    fn first_room(&self, id: ClassId) -> Option<Granule> {
         let first = self.room(id, Granule(0));
-        let room = self.rooms.find_from(first)? - first;
-        (room < self.capacity as usize).then_some(Granule(room as u32))
+        let Some(room) = self.rooms.find_from(first) else { return false };
+        if room - first >= self.capacity as usize {
+            return false;
+        }
+        self.rooms.clear(room);
+        self.current[id.index()] = self.descriptor(Granule((room - first) as u32));
+        true
     }
 
+    /// Makes a span, all its objects free, which is neither the current nor the next one yet.
     fn new_span(
         &mut self,
         buddy: &mut Buddy,
         id: ClassId,
         order: u8,
         budget: u32,
-    ) -> Option<Granule> {
+    ) -> Option<NonNull<Span>> {
         let order = Order(order);
         if order.granules() > budget {
             return None;
@@ -217,13 +218,12 @@ impl Slab {
         let base = unsafe { self.heap.add(head.index() << SPAN_GRANULE_SHIFT) };
         // SAFETY: the descriptor is one of ours, and its span has just been made: nobody uses it.
         unsafe { self.descriptor(head).write(Span::new(base, id, order)) };
-        let room = self.room(id, head);
-        self.rooms.set(room);
         self.spans_in_use += 1;
-        Some(head)
+        Some(self.descriptor(head))
     }
 
-    /// Releases the object at `address` to the span of `order` that holds `granule`, the address's own.
+    /// Releases the object at `address` to the span of `order` that holds `granule`, the address's own. Says
+    /// how many granules became free: those of the span, if the object was its last.
     #[inline]
     pub(crate) fn release(
         &mut self,
@@ -231,48 +231,79 @@ impl Slab {
         granule: Granule,
         order: Order,
         address: usize,
-    ) -> Result<(), Refused> {
+    ) -> Result<u32, Refused> {
         let head = buddy.span_head(granule, order);
         let span = self.span(head);
         let free = span.release(address).ok_or(Refused)?;
         let (id, capacity) = (span.class(), span.capacity());
         self.released[id.index()] += 1;
-        if free == 1 {
-            self.was_full(buddy, head, id);
+        // The current span's room matters to nobody until it is full.
+        if (free == 1 || free == capacity) && self.current[id.index()] != self.descriptor(head) {
+            return Ok(self.changed_room(buddy, head, id, free == capacity));
         }
-        if free == capacity && self.current[id.index()] != self.descriptor(head) {
-            self.retire(buddy, head);
-        }
-        Ok(())
+        Ok(0)
     }
 
-    /// A span that was full has room now: it becomes the current one if its address is lower.
-    #[cold]
+    /// An object was released of a span that was full, or that has no live object any more, and is not the
+    /// current one. Says how many granules became free.
     #[inline(never)]
-    fn was_full(&mut self, buddy: &mut Buddy, head: Granule, id: ClassId) {
+    fn changed_room(&mut self, buddy: &mut Buddy, head: Granule, id: ClassId, empty: bool) -> u32 {
+        let before = buddy.free();
+        if empty {
+            self.retire(buddy, head);
+        } else {
+            self.gained_room(buddy, head, id);
+        }
+        buddy.free() - before
+    }
+
+    /// A span that was full has room now: it takes its place by address before the
+    /// current or the next one, or among the others.
+    fn gained_room(&mut self, buddy: &mut Buddy, head: Granule, id: ClassId) {
+        let mut span = self.descriptor(head);
+        let current = self.current[id.index()];
+        if span < current && current != span::NO_SPAN.get() {
+            self.current[id.index()] = span;
+            // SAFETY: it was the current span, so in use (L1).
+            let displaced = unsafe { current.as_ref() };
+            if !displaced.has_room() {
+                return;
+            }
+            if displaced.is_empty() {
+                return self.retire(buddy, displaced.head(self.heap));
+            }
+            span = current;
+        }
+        match self.next[id.index()] {
+            Some(next) if next < span => self.add_room(id, span),
+            Some(next) => {
+                self.next[id.index()] = Some(span);
+                self.add_room(id, next);
+            }
+            None => self.next[id.index()] = Some(span),
+        }
+    }
+
+    /// Adds a span to those with room.
+    fn add_room(&mut self, id: ClassId, span: NonNull<Span>) {
+        // SAFETY: the span is in use (L1).
+        let head = unsafe { span.as_ref() }.head(self.heap);
         let room = self.room(id, head);
         self.rooms.set(room);
-        let current = self.current[id.index()];
-        if current == span::NO_SPAN.get() || self.descriptor(head) < current {
-            self.leave_current(id);
-            self.current[id.index()] = self.descriptor(head);
-            // SAFETY: a current span is in use (L1), or `NO_SPAN`, which nothing is done to.
-            let old = unsafe { current.as_ref() };
-            if current != span::NO_SPAN.get() && old.is_empty() {
-                self.retire(buddy, old.head(self.heap));
-            }
-        }
     }
 
     /// Gives a span's block back to the buddy system.
-    #[cold]
     #[inline(never)]
     fn retire(&mut self, buddy: &mut Buddy, head: Granule) {
         let id = self.span_at(head).class();
-        let room = self.room(id, head);
-        self.rooms.clear(room);
-        if self.current[id.index()] == self.descriptor(head) {
+        let span = self.descriptor(head);
+        if self.current[id.index()] == span {
             self.current[id.index()] = span::NO_SPAN.get();
+        } else if self.next[id.index()] == Some(span) {
+            self.next[id.index()] = None;
+        } else {
+            let room = self.room(id, head);
+            self.rooms.clear(room);
         }
         self.spans_in_use -= 1;
         buddy.release_span(head);

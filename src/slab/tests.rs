@@ -46,7 +46,12 @@ impl Heap {
     fn release(&mut self, address: usize) -> Result<(), Refused> {
         let granule = Granule(((address - self.base.addr().get()) / GRANULE) as u32);
         match self.buddy.tag(granule) {
-            Tag::Span(order) => self.slab.release(&mut self.buddy, granule, order, address),
+            Tag::Span(order) => {
+                let before = self.buddy.free();
+                let freed = self.slab.release(&mut self.buddy, granule, order, address)?;
+                assert_eq!(self.buddy.free() - before, freed);
+                Ok(())
+            }
             _ => Err(Refused),
         }
     }

@@ -205,23 +205,26 @@ impl Heap {
         Some(Fresh { address: self.address_of(run.head), zeroed: run.fresh })
     }
 
-    /// Releases the block that starts at `address`.
+    /// Releases the block that starts at `address`, and says how many granules became free.
     #[inline]
-    pub(super) fn release(&mut self, address: usize) -> Result<(), Refused> {
+    pub(super) fn release(&mut self, address: usize) -> Result<u32, Refused> {
         let granule = self.granule_at(address).ok_or(Refused)?;
-        match self.buddy.tag(granule) {
-            Tag::Span(order) => {
-                let (slab, buddy) = self.slab_mut().ok_or(Refused)?;
-                slab.release(buddy, granule, order, address)
-            }
-            Tag::Run(_) if self.address_of(granule).addr().get() == address => {
-                let length = self.buddy.release_run(granule);
-                self.live_runs -= 1;
-                self.live_run_granules -= length;
-                Ok(())
-            }
-            _ => Err(Refused),
+        if let Tag::Span(order) = self.buddy.tag(granule) {
+            let (slab, buddy) = self.slab_mut().ok_or(Refused)?;
+            return slab.release(buddy, granule, order, address);
         }
+        self.release_run(granule, address)
+    }
+
+    #[inline(never)]
+    fn release_run(&mut self, granule: Granule, address: usize) -> Result<u32, Refused> {
+        if self.address_of(granule).addr().get() != address {
+            return Err(Refused);
+        }
+        let length = self.buddy.release_run(granule).ok_or(Refused)?;
+        self.live_runs -= 1;
+        self.live_run_granules -= length;
+        Ok(length)
     }
 
     /// The live block that starts at `address`.
@@ -399,11 +402,6 @@ impl Heap {
     /// Bytes in spans and runs.
     pub(super) fn used_bytes(&self) -> usize {
         self.bytes(self.buddy.end() - self.buddy.free())
-    }
-
-    #[inline]
-    pub(super) fn free_granules(&self) -> u32 {
-        self.buddy.free()
     }
 
     pub(super) fn largest_free_bytes(&mut self) -> usize {
