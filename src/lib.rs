@@ -24,6 +24,8 @@
 //! | `ffi` | the C ABI |
 
 #![cfg_attr(not(test), no_std)]
+// Without the system nobody reserves memory, which the pool's heaps could be made of.
+#![cfg_attr(not(feature = "system"), allow(dead_code, unused_imports))]
 
 #[cfg(all(feature = "system", not(test)))]
 extern crate std;

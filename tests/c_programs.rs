@@ -1,0 +1,81 @@
+//! The C programs of `c_tests/`, each a claim about the pool, built against the header and the
+//! library as a user would build them.
+
+#[path = "../c_tests/harness.rs"]
+mod harness;
+
+use harness::{Link, Program};
+
+/// Three tests of each program, and `PROGRAMS`, the list of them.
+macro_rules! programs {
+    ($($name:ident),* $(,)?) => {
+        const PROGRAMS: &[&str] = &[$(stringify!($name)),*];
+
+        mod shared {
+            $(#[test] fn $name() { super::run(stringify!($name), super::SHARED); })*
+        }
+
+        mod static_ {
+            $(#[test] fn $name() { super::run(stringify!($name), super::STATIC); })*
+        }
+
+        mod valgrind {
+            $(#[test] fn $name() { super::run_under_valgrind(stringify!($name)); })*
+        }
+    };
+}
+
+programs! {
+    alignment,
+    bad_sizes,
+    batches,
+    errors,
+    limits,
+    many_heaps,
+    misuse,
+    nothing_outside,
+    null_arguments,
+    out_of_memory,
+    overwritten,
+    pool_life_cycle,
+    reset,
+    resize,
+    single_threaded,
+    small_heaps,
+    statistics,
+    system_heap,
+    threads,
+    walk_and_check,
+}
+
+const SHARED: Link = Link::Shared("heapmaster");
+const STATIC: Link = Link::Static("heapmaster");
+
+fn run(name: &str, link: Link) {
+    build(name, link).run().succeed();
+}
+
+fn run_under_valgrind(name: &str) {
+    if let Some(run) = build(name, SHARED).run_under_valgrind() {
+        // A program that brings its own malloc means it.
+        run.env("VALGRIND_OPTS", "--soname-synonyms=somalloc=nouserintercepts").succeed();
+    }
+}
+
+fn build(name: &str, link: Link) -> Program {
+    harness::build(format!("c_tests/{name}.c"), link, &[])
+}
+
+#[test]
+fn every_program_is_listed() {
+    let folder = harness::workspace().join("c_tests");
+    let entries = std::fs::read_dir(folder).expect("the folder of the C programs can be read");
+    let mut programs: Vec<_> = entries
+        .filter_map(|entry| entry.expect("its entries can be read").file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".c").map(str::to_owned))
+        // The other package runs these.
+        .filter(|name| !name.starts_with("malloc_"))
+        .collect();
+    programs.sort();
+    assert_eq!(programs, PROGRAMS, "c_tests/ holds other programs than this file lists");
+}
