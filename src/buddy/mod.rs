@@ -163,15 +163,23 @@ impl Buddy {
         (self.begin(order.index()) + block) as usize
     }
 
+    /// The free block with the first bit from `position` on, which is not before those of `order`: of the
+    /// smallest order that has one, at the lowest address; spares left out. With the position of its bit.
+    #[inline]
+    fn free_block_from(&self, position: usize, order: Order) -> Option<(usize, Granule, Order)> {
+        let position = self.bitmap.find_from(position)?;
+        let mut found = order;
+        while position >= self.begin(found.index() + 1) as usize {
+            found.0 += 1;
+        }
+        Some((position, self.block_at(position as u32, found), found))
+    }
+
     /// The lowest free block of the smallest order from `order` up that has one, spares left out.
     #[inline]
     fn find(&self, order: Order) -> Option<(Granule, Order)> {
-        let position = self.bitmap.find_from(self.begin(order.index()) as usize)? as u32;
-        let mut found = order;
-        while position >= self.begin(found.index() + 1) {
-            found.0 += 1;
-        }
-        Some((self.block_at(position, found), found))
+        let (_, head, found) = self.free_block_from(self.begin(order.index()) as usize, order)?;
+        Some((head, found))
     }
 
     /// Head of the block of `order` whose bit is at `position`.
@@ -184,13 +192,12 @@ impl Buddy {
 
     /// The free blocks of `order`, spares left out, in the order of their addresses.
     fn free_blocks(&self, order: Order) -> impl Iterator<Item = Granule> {
-        let (begin, end) = (self.begin(order.index()), self.begin(order.index() + 1));
-        let next = move |from| {
-            let position = self.bitmap.find_from(from).filter(|&position| position < end as usize);
-            position.map(|position| position as u32)
-        };
-        core::iter::successors(next(begin as usize), move |&position| next(position as usize + 1))
-            .map(move |position| self.block_at(position, order))
+        let mut position = self.begin(order.index()) as usize;
+        core::iter::from_fn(move || {
+            let (found, head, found_order) = self.free_block_from(position, order)?;
+            position = found + 1;
+            (found_order == order).then_some(head)
+        })
     }
 
     /// Makes a block free as it is, without looking at its buddy.

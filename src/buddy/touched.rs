@@ -1,7 +1,7 @@
 //! Which granules hold data that somebody wrote: so that free ones can be purged, and runs that nobody used
 //! yet need not be zeroed.
 
-use super::{Buddy, Granule, Kind};
+use super::{Buddy, Granule, Kind, Order};
 use crate::bits::Bitmap;
 use core::ptr::NonNull;
 
@@ -46,28 +46,26 @@ impl Buddy {
     }
 
     /// Calls `purge` with ranges of free granules that together hold all those to purge. Those of a range
-    /// for which it answers true count as fresh from then on. Says how many those were.
+    /// for which it answers true count as fresh from then on. Says how many those were. Cost: a step a free
+    /// block.
     pub(crate) fn purge(&mut self, mut purge: impl FnMut(Granule, Granule) -> bool) -> u32 {
         let before = self.purgeable();
-        let mut at = 0;
-        while let Some(next) = self.next_touched(at) {
-            let extent = self.covering(next);
-            let end = extent.head.plus(extent.granules);
-            if extent.kind == Kind::Free
-                && purge(next, end)
-                && let Some(touched) = &mut self.touched
+        self.merge_spares();
+        let mut position = 0;
+        while self.purgeable() > 0
+            && let Some((found, head, order)) = self.free_block_from(position, Order(0))
+        {
+            position = found + 1;
+            let (start, end) = (head.index(), head.index() + order.granules() as usize);
+            if let Some(touched) = &mut self.touched
+                && let count @ 1.. = touched.granules.count(start, end) as u32
+                && purge(head, head.plus(order.granules()))
             {
-                touched.free -= touched.granules.count(next.index(), end.index()) as u32;
-                touched.granules.clear_range(next.index(), end.index());
+                touched.free -= count;
+                touched.granules.clear_range(start, end);
             }
-            at = end.index();
         }
         before - self.purgeable()
-    }
-
-    fn next_touched(&self, at: usize) -> Option<Granule> {
-        let touched = self.touched.as_ref()?;
-        touched.granules.find_from(at).map(|granule| Granule(granule as u32))
     }
 
     /// Whether U7 holds. Cost: a step an extent.

@@ -195,7 +195,7 @@ impl<R: RelaxStrategy> Inner<R> {
         result
     }
 
-    /// Allocates an object from its class's current span in the home heap.
+    /// Allocates an object from a span of its class that has room, in the home heap.
     #[inline]
     pub(super) fn alloc_object(&mut self, id: ClassId) -> Option<NonNull<u8>> {
         let home = self.home?;

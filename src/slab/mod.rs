@@ -137,21 +137,26 @@ impl Slab {
         Some(object)
     }
 
-    /// Allocates an object from another span: the lowest that has room, or a new one, for which up to
-    /// `budget` granules may be taken.
-    #[cold]
+    /// Allocates an object from another span of its class that has room, the current one being full.
     #[inline(never)]
+    pub(crate) fn alloc_from_other(&mut self, id: ClassId) -> Option<NonNull<u8>> {
+        if self.find_room(id) { self.alloc(id) } else { None }
+    }
+
+    /// Allocates an object from any span of its class that has room, or from a new one, for which up to
+    /// `budget` granules may be taken.
     pub(crate) fn alloc_slow(
         &mut self,
         buddy: &mut Buddy,
         id: ClassId,
         budget: u32,
     ) -> Option<NonNull<u8>> {
-        if !self.find_room(id) {
+        let room = self.alloc(id).or_else(|| self.alloc_from_other(id));
+        room.or_else(|| {
             let wanted = id.class().span_order.min(self.max_span_order);
             self.current[id.index()] = self.new_span(buddy, id, wanted, budget)?;
-        }
-        self.alloc(id)
+            self.alloc(id)
+        })
     }
 
     /// Allocates an object when neither its class nor the buddy system has the room that
@@ -179,10 +184,7 @@ impl Slab {
             .map(|larger| (larger, larger.class().size))
             .take_while(|&(_, size)| size <= most)
             .filter(|&(_, size)| (size as usize).is_multiple_of(alignment))
-            .find_map(|(larger, _)| {
-                self.alloc(larger)
-                    .or_else(|| self.find_room(larger).then(|| self.alloc(larger)).flatten())
-            })
+            .find_map(|(larger, _)| self.alloc(larger).or_else(|| self.alloc_from_other(larger)))
     }
 
     /// Replaces a full current span by one with room, if the class has any: the next, or else the lowest.

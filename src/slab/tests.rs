@@ -37,8 +37,7 @@ impl Heap {
         let id = ClassId::holding(size);
         let object = self
             .slab
-            .alloc(id)
-            .or_else(|| self.slab.alloc_slow(&mut self.buddy, id, u32::MAX))
+            .alloc_slow(&mut self.buddy, id, u32::MAX)
             .or_else(|| self.slab.alloc_last(&mut self.buddy, id, 16, u32::MAX))?;
         Some(object.addr().get())
     }

@@ -162,10 +162,11 @@ impl Heap {
         (granules.min(u32::MAX as usize) as u32, Order(alignment as u8))
     }
 
-    /// Allocates an object from the current span of its class.
+    /// Allocates an object from a span of its class that has room.
     #[inline]
     pub(super) fn alloc_object(&mut self, id: ClassId) -> Option<NonNull<u8>> {
-        self.slab_mut()?.0.alloc(id)
+        let (slab, _) = self.slab_mut()?;
+        slab.alloc(id).or_else(|| slab.alloc_from_other(id))
     }
 
     /// Allocates what is asked for from the place that suits it best, taking up to `budget` bytes of free
@@ -176,7 +177,7 @@ impl Heap {
             return self.alloc_run(request, granules);
         };
         let (slab, buddy) = self.slab_mut()?;
-        let object = slab.alloc(id).or_else(|| slab.alloc_slow(buddy, id, granules))?;
+        let object = slab.alloc_slow(buddy, id, granules)?;
         Some(Fresh { address: object, zeroed: false })
     }
 
