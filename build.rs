@@ -21,13 +21,12 @@ fn main() {
 fn generate_header(root: &Path) -> String {
     let config =
         cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is valid");
-    // The C ABI, and the two enums of other layers that it shares.
-    let mut sources = vec![root.join("src/error.rs"), root.join("src/pool/walk.rs")];
-    let ffi = fs::read_dir(root.join("src/ffi")).expect("src/ffi can be read");
-    sources.extend(ffi.map(|entry| entry.expect("src/ffi can be read").path()));
-    sources.sort();
-    let builder = cbindgen::Builder::new().with_config(config);
-    let builder = sources.iter().fold(builder, |builder, source| builder.with_src(source));
+    // The C ABI with its modules, and the two enums of other layers that it shares.
+    let builder = cbindgen::Builder::new()
+        .with_config(config)
+        .with_src(root.join("src/error.rs"))
+        .with_src(root.join("src/pool/walk.rs"))
+        .with_src(root.join("src/ffi/mod.rs"));
     let mut header = Vec::new();
     builder.generate().expect("src/ffi is what cbindgen understands").write(&mut header);
     // The statuses are one enum in Rust; in C a prefix of their own tells success from errors.

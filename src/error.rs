@@ -25,7 +25,7 @@ pub enum Status {
     HeapTooSmall = 7,
     /// The heap's end lies beyond the end of the address space.
     HeapWraps = 8,
-    /// The heap overlaps one that the pool has.
+    /// The heap overlaps one that this pool has, or another.
     HeapOverlaps = 9,
     /// No heap of the pool holds the address.
     HeapUnknown = 10,
@@ -128,7 +128,7 @@ pub enum Error {
         /// Bytes of the heap.
         size: usize,
     },
-    /// The heap overlaps one that the pool has.
+    /// The heap overlaps one that this pool has, or another.
     HeapOverlaps {
         /// Address of the heap.
         address: usize,
@@ -273,7 +273,7 @@ impl fmt::Display for Error {
             ),
             Error::HeapOverlaps { address, size, other, other_size } => write!(
                 f,
-                "heap overlaps: {size} bytes at {address:#x} share memory with the pool's heap of \
+                "heap overlaps: {size} bytes at {address:#x} share memory with the heap of \
                  {other_size} bytes at {other:#x}"
             ),
             Error::HeapUnknown { address } => {

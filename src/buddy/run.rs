@@ -1,6 +1,6 @@
 //! Runs: allocations of any number of granules.
 
-use super::{Buddy, Granule, MAX_GRANULES, Order, Tag};
+use super::{Buddy, Granule, Order, Tag};
 
 /// A run that [`Buddy::alloc_run`] made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Buddy {
     fn find_stretch(&mut self, length: u32, alignment: Order) -> Option<Granule> {
         const MOST_ALIGNED_PLACES: u32 = 64;
         const MOST_BLOCKS: usize = 8;
-        if length > self.free || alignment.granules() as usize >= MAX_GRANULES {
+        if length > self.free || alignment > Order::MAX {
             return None;
         }
         self.merge_spares();

@@ -1,5 +1,7 @@
 //! The words of the buddy system: granules, orders, and the tags of the map.
 
+use super::MAX_GRANULES;
+
 /// Index of a granule, counted from the heap's first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Granule(pub(crate) u32);
@@ -21,6 +23,9 @@ impl Granule {
 pub(crate) struct Order(pub(crate) u8);
 
 impl Order {
+    /// The order of the largest block that any heap can have.
+    pub(crate) const MAX: Order = Order(MAX_GRANULES.ilog2() as u8);
+
     /// The smallest order whose blocks hold `granules`.
     #[inline]
     pub(crate) fn holding(granules: u32) -> Order {

@@ -187,7 +187,7 @@ fn meaning(status: Status) -> &'static CStr {
         Status::HeapNull => c"the heap's address is NULL",
         Status::HeapTooSmall => c"the heap has no room for one block beside its metadata",
         Status::HeapWraps => c"the heap reaches beyond the end of the address space",
-        Status::HeapOverlaps => c"the heap overlaps one that the pool has",
+        Status::HeapOverlaps => c"the heap overlaps one that this pool has, or another",
         Status::HeapUnknown => c"no heap of the pool holds the address",
         Status::HeapInUse => c"the heap has live blocks",
         Status::NotInPool => c"the pointer was never handed out by the pool",

@@ -34,6 +34,9 @@ impl<F: Copy> Clone for Callback<F> {
 /// quarter of those in use.
 const PURGE_SLACK: usize = 16 << 20;
 
+/// A way in which a heap may serve a request from a number of bytes.
+type ServeFn = fn(&mut Heap, Request, usize) -> Option<Fresh>;
+
 /// Changes when memory comes to the pool.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Progress {
@@ -105,13 +108,15 @@ impl<R: RelaxStrategy> Inner<R> {
         if self.identity == 0 {
             self.identity = registry::new_pool_identity();
         }
-        let heap = make(self.identity)?;
-        // SAFETY: the heap is new, its region disjoint from the others', and it is removed from both before
-        // it dies.
-        unsafe {
-            self.heaps.insert(heap);
-            registry::register::<R>(self.heaps.get(heap).entry());
-        }
+        // SAFETY: the heap is unregistered before it dies.
+        let heap = unsafe {
+            registry::register::<R, _>(start, size, || {
+                let heap = make(self.identity)?;
+                Ok((heap, heap.as_ref().entry()))
+            })
+        }?;
+        // SAFETY: the heap is new, its region disjoint from the others', and it is removed before it dies.
+        unsafe { self.heaps.insert(heap) };
         self.generation += 1;
         self.home.get_or_insert(heap);
         self.capacity += self.heaps.get(heap).capacity_bytes();
@@ -209,31 +214,47 @@ impl<R: RelaxStrategy> Inner<R> {
 
     /// Allocates from any heap.
     pub(super) fn alloc(&mut self, request: Request) -> Option<Fresh> {
-        let budget = self.budget();
         let home = self.home?;
+        let budget = self.budget();
         if let Some(block) = self.on_heap(home, |heap| heap.alloc(request, budget)) {
             return Some(block);
         }
-        let mut try_all = |serve: fn(&mut Heap, Request, usize) -> Option<Fresh>| {
-            let mut at = self.heaps.after(None);
-            while let Some(heap) = at {
-                if !self.heaps.get(heap).draining
-                    && let Some(block) = self.on_heap(heap, |heap| serve(heap, request, budget))
-                {
-                    self.home = Some(heap);
-                    return Some(block);
-                }
-                at = self.heaps.after(at);
-            }
-            None
+        let grow_and_alloc: ServeFn = |heap, request, budget| {
+            if heap.grow(request, budget) { heap.alloc(request, budget) } else { None }
         };
-        try_all(Heap::alloc)
+        self.try_all(request, Heap::alloc)
+            .or_else(|| self.try_all(request, grow_and_alloc))
             .or_else(|| {
-                try_all(|heap, request, budget| {
-                    heap.grow(request, budget).then(|| heap.alloc(request, budget)).flatten()
-                })
+                self.settle();
+                self.try_all(request, Heap::alloc)
             })
-            .or_else(|| try_all(Heap::alloc_last))
+            .or_else(|| self.try_all(request, Heap::alloc_last))
+    }
+
+    /// Has `serve` try the heaps that don't drain, in the order they were added. The first that can becomes
+    /// the home heap.
+    fn try_all(&mut self, request: Request, serve: ServeFn) -> Option<Fresh> {
+        let mut at = self.heaps.after(None);
+        while let Some(heap) = at {
+            let budget = self.budget();
+            if !self.heaps.get(heap).draining
+                && let Some(block) = self.on_heap(heap, |heap| serve(heap, request, budget))
+            {
+                self.home = Some(heap);
+                return Some(block);
+            }
+            at = self.heaps.after(at);
+        }
+        None
+    }
+
+    /// Merges all that can be merged in every heap.
+    fn settle(&mut self) {
+        let mut at = self.heaps.after(None);
+        while let Some(heap) = at {
+            self.on_heap(heap, Heap::settle);
+            at = self.heaps.after(at);
+        }
     }
 
     /// Why [`Inner::alloc`] found nothing.
@@ -298,7 +319,8 @@ impl<R: RelaxStrategy> Inner<R> {
 
     /// Makes a live block hold `size` bytes where it is; false if it has to move.
     pub(super) fn resize(&mut self, heap: NonNull<Heap>, live: Live, size: usize) -> bool {
-        let budget = self.budget();
+        // A block that outgrows a draining heap moves out.
+        let budget = if self.heaps.get(heap).draining { 0 } else { self.budget() };
         self.on_heap(heap, |heap| heap.resize(live, size, budget))
     }
 
@@ -359,10 +381,10 @@ impl<R: RelaxStrategy> Inner<R> {
     }
 
     pub(super) fn trim(&mut self) -> usize {
+        self.settle();
         let mut bytes = 0;
         let mut at = self.heaps.after(None);
         while let Some(heap) = at {
-            self.on_heap(heap, Heap::settle);
             bytes += self.heaps.get_mut(heap).purge();
             at = self.heaps.after(at);
         }

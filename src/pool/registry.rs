@@ -5,6 +5,7 @@
 //!
 //! Lock order: a pool's lock first, then the registry's; no two pools' locks are held at once.
 
+use crate::error::Error;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use spin::RelaxStrategy;
@@ -65,14 +66,36 @@ impl Registry {
     }
 }
 
-/// Registers an entry.
+/// Registers the entry of what `make` makes, a heap of `size` bytes at `start`.
+///
+/// # Errors
+/// `HeapOverlaps`, and nothing is made, if the heap shares memory with one of another pool; it may lie
+/// inside a block of one, behind its metadata. Those of `make`.
 ///
 /// # Safety
-/// R1 holds for it until it is unregistered.
-pub(super) unsafe fn register<R: RelaxStrategy>(entry: NonNull<Entry>) {
+/// R1 holds for the entry until it is unregistered.
+pub(super) unsafe fn register<R: RelaxStrategy, T>(
+    start: usize,
+    size: usize,
+    make: impl FnOnce() -> Result<(T, NonNull<Entry>), Error>,
+) -> Result<T, Error> {
     let mut registry = lock::<R>();
+    let mut before = None;
+    while let Some(at) = *registry.link(before) {
+        let other = registry.get(at);
+        let (end, other_end) = (start + size, other.start + other.size);
+        let apart = end <= other.start || other_end <= start;
+        let inside = other.start < start && end <= other_end;
+        if !apart && !inside {
+            let (other, other_size) = (other.start, other.size);
+            return Err(Error::HeapOverlaps { address: start, size, other, other_size });
+        }
+        before = Some(at);
+    }
+    let (made, entry) = make()?;
     let first = registry.first.replace(entry);
     registry.get(entry).next = first;
+    Ok(made)
 }
 
 /// Takes an entry out of the registry.

@@ -308,6 +308,27 @@ fn a_pointer_of_another_pool_is_told_from_one_of_none() {
 }
 
 #[test]
+fn a_heap_may_lie_in_a_block_of_another_pool_but_not_across_its_heap() {
+    let mut memory = region(40_000);
+    let (outer, inner) = (Pool::new(), Pool::new());
+    add(&outer, &mut memory[..30_000]).unwrap();
+    let block = outer.alloc(8192).unwrap();
+    // SAFETY: the block is live until the inner pool is dropped, and only the inner pool uses it.
+    unsafe { inner.add_heap(block.as_ptr(), 8192) }.unwrap();
+    let nested = inner.alloc(100).unwrap();
+    // SAFETY: what isn't a live block of the pool is refused.
+    let refused = unsafe { outer.release(nested) };
+    assert_eq!(refused.unwrap_err().status(), Status::InteriorPointer);
+    for across in [0..30_000, 0..1_000, 20_000..40_000] {
+        let refused = add(&inner, &mut memory[across]);
+        assert_eq!(refused.unwrap_err().status(), Status::HeapOverlaps);
+    }
+    add(&inner, &mut memory[30_000..]).unwrap();
+    drop(inner);
+    assert_eq!(outer.check(), Ok(()));
+}
+
+#[test]
 fn a_thousand_heaps_are_found_by_address() {
     let mut regions: Vec<_> = (0..1000).map(|_| region(2048)).collect();
     let pool = Pool::new();

@@ -92,6 +92,12 @@ impl Class {
         Class { size: size as u32, magic, span_order: best_span_order(size) }
     }
 
+    /// The smallest order of a span that has an object.
+    pub(crate) const fn least_span_order(self) -> u8 {
+        let granules = (self.size as usize).div_ceil(span_bytes(0));
+        granules.next_power_of_two().trailing_zeros() as u8
+    }
+
     /// Objects in a span of `order`.
     pub(crate) const fn objects_in(self, order: u8) -> usize {
         let objects = span_bytes(order) / self.size as usize;

@@ -153,14 +153,14 @@ impl Slab {
     ) -> Option<NonNull<u8>> {
         let room = self.alloc(id).or_else(|| self.alloc_from_other(id));
         room.or_else(|| {
-            let wanted = id.class().span_order.min(self.max_span_order);
+            let wanted = self.span_order(id);
             self.current[id.index()] = self.new_span(buddy, id, wanted, budget)?;
             self.alloc(id)
         })
     }
 
     /// Allocates an object when neither its class nor the buddy system has the room that
-    /// [`Slab::alloc_slow`] wants: from a smaller span, or else a free object of a larger class, up to
+    /// [`Slab::alloc_slow`] wants: from a span of any size, or else a free object of a larger class, up to
     /// twice the size.
     pub(crate) fn alloc_last(
         &mut self,
@@ -169,13 +169,10 @@ impl Slab {
         alignment: usize,
         budget: u32,
     ) -> Option<NonNull<u8>> {
-        self.release_empty(buddy);
         let class = id.class();
-        let orders = (0..=class.span_order.min(self.max_span_order)).rev();
-        let span = orders
-            .filter(|&order| class.objects_in(order) > 0)
-            .find_map(|order| self.new_span(buddy, id, order, budget));
-        if let Some(span) = span {
+        let orders = (class.least_span_order()..=self.span_order(id)).rev();
+        for order in orders {
+            let Some(span) = self.new_span(buddy, id, order, budget) else { continue };
             self.current[id.index()] = span;
             return self.alloc(id);
         }
@@ -185,6 +182,12 @@ impl Slab {
             .take_while(|&(_, size)| size <= most)
             .filter(|&(_, size)| (size as usize).is_multiple_of(alignment))
             .find_map(|(larger, _)| self.alloc(larger).or_else(|| self.alloc_from_other(larger)))
+    }
+
+    /// Order of the spans that a class gets in this heap.
+    pub(crate) fn span_order(&self, id: ClassId) -> u8 {
+        let class = id.class();
+        class.span_order.min(self.max_span_order).max(class.least_span_order())
     }
 
     /// Replaces a full current span by one with room, if the class has any: the next, or else the lowest.

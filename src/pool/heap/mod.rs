@@ -181,15 +181,11 @@ impl Heap {
         Some(Fresh { address: object, zeroed: false })
     }
 
-    /// Allocates what [`Heap::alloc`] could not, from any place that will do.
+    /// Allocates what [`Heap::alloc`] could not, from any place that will do, in a heap that has settled.
     pub(super) fn alloc_last(&mut self, request: Request, budget: usize) -> Option<Fresh> {
         let granules = (budget >> self.shift).min(u32::MAX as usize) as u32;
-        let id = self.class_for(request);
+        let id = self.class_for(request)?;
         let (slab, buddy) = self.slab_mut()?;
-        let Some(id) = id else {
-            slab.release_empty(buddy);
-            return self.alloc_run(request, granules);
-        };
         let object = slab.alloc_last(buddy, id, request.alignment, granules)?;
         Some(Fresh { address: object, zeroed: false })
     }
@@ -292,8 +288,8 @@ impl Heap {
     /// The order of the block that serves a request, `None` if the heap can never have it, and the bytes
     /// that this takes.
     fn block_for(&self, request: Request) -> Option<(Order, usize)> {
-        if let Some(id) = self.class_for(request) {
-            let order = Order(id.class().span_order);
+        if let (Some(id), Some(slab)) = (self.class_for(request), self.slab()) {
+            let order = Order(slab.span_order(id));
             return Some((order, self.bytes(order.granules())));
         }
         let (granules, alignment) = self.run_for(request);
@@ -307,7 +303,7 @@ impl Heap {
     /// The fewest bytes of granules with which a request can be served.
     pub(super) fn least_bytes(&self, request: Request) -> usize {
         match self.class_for(request) {
-            Some(_) => self.granule().max(request.size),
+            Some(id) => self.bytes(Order(id.class().least_span_order()).granules()),
             None => self.block_for(request).map_or(usize::MAX, |(_, bytes)| bytes),
         }
     }

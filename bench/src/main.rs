@@ -1,0 +1,93 @@
+//! Measures HeapMaster and its peers on the same work.
+//!
+//! `cargo run --release -p heapmaster-bench -- SUITE [--peers a,b] [--quick]` prints markdown tables and
+//! keeps them, with the figures as JSON, in `bench/results/`. A suite is one file in `suites/`; the rest is
+//! what they share:
+//!
+//! ```text
+//! region     memory for one allocator
+//! peers      the allocators, behind one trait
+//! sizes      random sizes of requests
+//! trace      work for an allocator, written down before it is measured
+//! load       live blocks of random sizes, for work that can't be written down before
+//! callgrind  counts the instructions of a trace in a process of its own
+//! sample     a figure measured several times
+//! report     tables, as markdown and JSON
+//! ```
+
+mod callgrind;
+mod load;
+mod peers;
+mod region;
+mod report;
+mod sample;
+mod sizes;
+mod suites;
+mod trace;
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use peers::Kind;
+use report::{Report, Table};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+#[derive(Parser)]
+#[command(about = "Measures HeapMaster and its peers on the same work")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Instructions per operation, counted by callgrind
+    Instructions(Options),
+    /// How much of its region an allocator can hand out, at first and after long use
+    Fragmentation(Options),
+    /// CPU time per operation, in rounds over all peers
+    Pool(Options),
+    /// Replays one trace; `instructions` runs this under callgrind
+    #[command(hide = true)]
+    Driver(callgrind::Driver),
+}
+
+/// What every suite is told.
+#[derive(Args)]
+struct Options {
+    /// The peers to measure, all if none is named
+    #[arg(long, value_delimiter = ',', value_parser = peers::find)]
+    peers: Vec<&'static Kind>,
+    /// Fewer repetitions and shorter work: to try the suite, not to quote
+    #[arg(long)]
+    quick: bool,
+    /// Where the results are written
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
+    out: PathBuf,
+}
+
+impl Options {
+    fn peers(&self) -> Vec<&'static Kind> {
+        if self.peers.is_empty() { peers::ALL.iter().collect() } else { self.peers.clone() }
+    }
+}
+
+/// What a suite does.
+type Suite = fn(&Options) -> Result<Vec<Table>>;
+
+fn main() -> Result<()> {
+    let (name, suite, options): (_, Suite, _) = match Cli::parse().command {
+        Command::Instructions(options) => ("instructions", suites::instructions::run, options),
+        Command::Fragmentation(options) => ("fragmentation", suites::fragmentation::run, options),
+        Command::Pool(options) => ("pool", suites::pool::run, options),
+        Command::Driver(driver) => {
+            driver.run();
+            return Ok(());
+        }
+    };
+    let report = Report { suite: name, quick: options.quick, tables: suite(&options)? };
+    print!("{}", report.markdown());
+    report.save(&options.out)
+}

@@ -1,0 +1,134 @@
+//! The allocators, behind one trait, each over one region.
+
+mod adapters;
+
+use std::ops::Deref;
+
+use crate::region::Region;
+
+/// What the workloads ask of an allocator.
+///
+/// They call it through a vtable, so that all peers pay for the same call, and [`EMPTY`] pays for it too.
+pub trait Peer {
+    /// A block of `size` bytes, at least 1, aligned to 16; or null when there is none.
+    fn alloc(&self, size: usize) -> *mut u8;
+
+    /// # Safety
+    /// `block` is a live block of this peer, allocated with this `size`.
+    unsafe fn release(&self, block: *mut u8, size: usize);
+
+    /// The largest free block as a share of all free bytes, from a peer that keeps such statistics.
+    fn largest_free_share(&self) -> Option<f64> {
+        None
+    }
+}
+
+/// Makes a peer over some memory: `None` when there is too little of it for this allocator.
+///
+/// # Safety
+/// The bytes belong to the peer from then on, and outlive it.
+type Make = unsafe fn(memory: *mut u8, size: usize) -> Option<Box<dyn Peer>>;
+
+/// One row of the table of peers.
+pub struct Kind {
+    pub name: &'static str,
+    /// Searches a list of all free blocks: too slow for work that leaves thousands of them.
+    pub linear: bool,
+    make: Make,
+}
+
+const fn kind(name: &'static str, make: Make) -> Kind {
+    Kind { name, linear: false, make }
+}
+
+/// The peers in the order of the tables.
+pub const ALL: &[Kind] = &[
+    kind("heapmaster", adapters::heapmaster),
+    kind("heapmaster-st", adapters::heapmaster_st),
+    kind("talc", adapters::talc),
+    kind("rlsf", adapters::rlsf),
+    kind("dlmalloc", adapters::dlmalloc),
+    kind("buddy_system_allocator", adapters::buddy_system_allocator),
+    Kind { linear: true, ..kind("linked_list_allocator", adapters::linked_list_allocator) },
+];
+
+/// Allocates nothing: what is measured with it is the driver alone.
+pub const EMPTY: &Kind = &kind("empty", adapters::empty);
+
+/// The peer of that name.
+pub fn find(name: &str) -> Result<&'static Kind, String> {
+    ALL.iter().chain([EMPTY]).find(|kind| kind.name == name).ok_or_else(|| {
+        let known: Vec<_> = ALL.iter().map(|kind| kind.name).collect();
+        format!("the peers are {}", known.join(", "))
+    })
+}
+
+/// A peer over a region of its own.
+pub struct Arena {
+    // Before the region, because fields are dropped in this order.
+    peer: Box<dyn Peer>,
+    region: Region,
+}
+
+impl Arena {
+    /// `None` when the region is too small for the allocator.
+    pub fn new(kind: &Kind, size: usize) -> Option<Self> {
+        let region = Region::new(size);
+        // SAFETY: the region is used by nobody else, and is dropped after the peer.
+        let peer = unsafe { (kind.make)(region.start(), region.size()) }?;
+        Some(Self { peer, region })
+    }
+
+    /// Bytes of the region.
+    pub fn size(&self) -> usize {
+        self.region.size()
+    }
+
+    /// Bytes of the allocator's own structure, which lies outside the region.
+    pub fn outside(&self) -> usize {
+        size_of_val(&*self.peer)
+    }
+}
+
+impl Deref for Arena {
+    type Target = dyn Peer;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.peer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_peer_gives_aligned_blocks_of_its_own_region_that_do_not_overlap() {
+        const SIZES: [usize; 6] = [1, 16, 100, 1000, 5000, 70_000];
+        for kind in ALL {
+            let arena = Arena::new(kind, 1 << 20).unwrap();
+            let blocks = SIZES.map(|size| (arena.alloc(size), size));
+            let mut spans = blocks.map(|(start, size)| start.addr()..start.addr() + size);
+            let region = arena.region.start().addr();
+            spans.sort_by_key(|span| span.start);
+            assert!(spans.iter().all(|span| span.start % 16 == 0), "{}", kind.name);
+            assert!(region <= spans[0].start, "{}", kind.name);
+            assert!(spans[SIZES.len() - 1].end <= region + arena.size(), "{}", kind.name);
+            assert!(spans.windows(2).all(|pair| pair[0].end <= pair[1].start), "{}", kind.name);
+            for (start, size) in blocks {
+                // SAFETY: each block is live and has this size.
+                unsafe { arena.release(start, size) };
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_region_gives_null() {
+        for kind in ALL {
+            let arena = Arena::new(kind, 1 << 20).unwrap();
+            assert!(arena.alloc(1 << 21).is_null(), "{}", kind.name);
+            let blocks = (0..).take_while(|_| !arena.alloc(1000).is_null()).count();
+            assert!((1..1 << 20).contains(&(blocks * 1000)), "{}", kind.name);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! A figure measured several times.
+
+/// At least one value, in ascending order.
+pub struct Sample(Vec<f64>);
+
+impl Sample {
+    /// `None` of no values, or when one of them is missing.
+    pub fn new(values: impl IntoIterator<Item = Option<f64>>) -> Option<Self> {
+        let mut values = values.into_iter().collect::<Option<Vec<_>>>()?;
+        values.sort_by(f64::total_cmp);
+        (!values.is_empty()).then_some(Self(values))
+    }
+
+    pub fn min(&self) -> f64 {
+        self.0[0]
+    }
+
+    pub fn max(&self) -> f64 {
+        self.0[self.0.len() - 1]
+    }
+
+    /// The middle value, or the mean of the two in the middle.
+    pub fn median(&self) -> f64 {
+        let last = self.0.len() - 1;
+        f64::midpoint(self.0[last / 2], self.0[last.div_ceil(2)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_between_the_middle_two() {
+        let median =
+            |values: &[f64]| Sample::new(values.iter().copied().map(Some)).map(|it| it.median());
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+        assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn a_missing_value_leaves_no_sample() {
+        assert!(Sample::new([Some(1.0), None]).is_none());
+    }
+}

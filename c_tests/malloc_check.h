@@ -1,0 +1,126 @@
+/*
+ * What the programs share that test libheapmaster_malloc.so. Unlike those that use check.h they know
+ * nothing of HeapMaster: each runs linked to the library and preloaded with it, and does only what
+ * any program may do. They are compiled with -fno-builtin, so that the compiler does not reason about
+ * calls of malloc and leave some out.
+ */
+#ifndef MALLOC_CHECK_H
+#define MALLOC_CHECK_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The condition holds, or the program ends here. */
+#define CHECK(condition) \
+    ((condition) ? (void)0 : check_failed(__FILE__, __LINE__, #condition, ""))
+
+/* Two numbers are equal; a failure prints both. */
+#define CHECK_EQUAL(actual, expected) \
+    check_equal(__FILE__, __LINE__, #actual " == " #expected, (uintmax_t)(actual), \
+                (uintmax_t)(expected))
+
+/* A call returns NULL and leaves this errno. */
+#define CHECK_FAILS(call, error) \
+    do { \
+        errno = UNTOUCHED; \
+        CHECK((call) == NULL); \
+        CHECK_EQUAL(errno, (error)); \
+    } while (0)
+
+/* No call sets errno to this. */
+enum { UNTOUCHED = 4711 };
+
+/* Printed by hand: stdio may be what is being tested. `_exit`, since exit handlers may be too. */
+static inline void check_failed(const char *file, int line, const char *what, const char *values) {
+    char text[512];
+    int length = snprintf(text, sizeof text, "%s:%d: %s%s (errno %d)\n", file, line, what, values,
+                          errno);
+    if (length > 0 && write(STDERR_FILENO, text, (size_t)length) < 0) {
+        _exit(2);
+    }
+    _exit(1);
+}
+
+static inline void check_equal(const char *file, int line, const char *what, uintmax_t actual,
+                               uintmax_t expected) {
+    if (actual != expected) {
+        char values[64];
+        snprintf(values, sizeof values, ", but it is %ju, not %ju", actual, expected);
+        check_failed(file, line, what, values);
+    }
+}
+
+/* The file that defines a function which this program would call by this name. */
+static inline const char *origin(const char *function) {
+    Dl_info info;
+    void *address = dlsym(RTLD_DEFAULT, function);
+    return address != NULL && dladdr(address, &info) != 0 ? info.dli_fname : "nowhere";
+}
+
+static inline bool is_ours(const char *function) {
+    return strstr(origin(function), "/libheapmaster_malloc.so") != NULL;
+}
+
+/* Else the test would be one of glibc. ANY_ALLOCATOR lets it be just that, to compare. */
+static inline void check_that_malloc_is_ours(void) {
+#ifndef ANY_ALLOCATOR
+    CHECK(is_ours("malloc") && is_ours("free"));
+#endif
+}
+
+/* A number that the compiler does not know, so that it doesn't warn of what a test is about. */
+static inline size_t unknown(size_t number) {
+    volatile size_t hidden = number;
+    return hidden;
+}
+
+/* Each seed writes bytes of its own, so that blocks that overlap can't both be intact. */
+static inline unsigned char pattern_byte(uintptr_t seed, size_t index) {
+    return (unsigned char)((seed * 0x9E3779B97F4A7C15u >> 56) + index * 7);
+}
+
+static inline void write_pattern(void *block, size_t size, uintptr_t seed) {
+    unsigned char *bytes = (unsigned char *)block;
+    for (size_t i = 0; i < size; i++) {
+        bytes[i] = pattern_byte(seed, i);
+    }
+}
+
+static inline bool holds_pattern(const void *block, size_t size, uintptr_t seed) {
+    const unsigned char *bytes = (const unsigned char *)block;
+    for (size_t i = 0; i < size; i++) {
+        if (bytes[i] != pattern_byte(seed, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static inline bool is_aligned(const void *block, size_t alignment) {
+    return (uintptr_t)block % alignment == 0;
+}
+
+/* xorshift64*: the same numbers on every machine. `state` starts at anything but 0. */
+static inline size_t random_below(uint64_t *state, size_t bound) {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return (size_t)((*state * 0x2545F4914F6CDD1Du) >> 33) % bound;
+}
+
+/* Every magnitude is as likely as every other: most blocks are small, some are large. */
+static inline size_t random_size(uint64_t *state, unsigned bits) {
+    return random_below(state, (size_t)1 << random_below(state, bits + 1));
+}
+
+#endif

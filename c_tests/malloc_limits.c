@@ -1,0 +1,90 @@
+/*
+ * When the address space runs out, malloc says ENOMEM; and when memory is released, all is well again.
+ * The program limits itself and starts anew, so that the limit holds from the first allocation; with an
+ * argument it limits itself in mid-flight.
+ */
+#include "malloc_check.h"
+
+#include <sys/resource.h>
+
+enum { KIB = 1024, MIB = 1024 * KIB, LIMIT = 512 * MIB };
+
+static void limit_address_space(size_t bytes) {
+    struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
+    CHECK_EQUAL(setrlimit(RLIMIT_AS, &limit), 0);
+}
+
+/* A list through the blocks themselves: there is no other memory to keep it in. */
+typedef struct node {
+    struct node *next;
+} node;
+
+static void check_that_so_much_is_refused(size_t size, void *block) {
+    CHECK_FAILS(malloc(size), ENOMEM);
+    CHECK_FAILS(calloc(size, 2), ENOMEM);
+    CHECK_FAILS(aligned_alloc(4096, size), ENOMEM);
+    if (block != NULL) {
+        CHECK_FAILS(realloc(block, size), ENOMEM);
+    }
+    void *untouched = NULL;
+    errno = UNTOUCHED;
+    CHECK_EQUAL(posix_memalign(&untouched, 64, size), ENOMEM);
+    CHECK(untouched == NULL);
+#ifndef ANY_ALLOCATOR
+    CHECK_EQUAL(errno, UNTOUCHED);
+#endif
+}
+
+/* Allocates to the end, checks how it ends, and releases all. The number of bytes it came to. */
+static size_t exhaust(size_t size, bool limited_from_the_start) {
+    node *list = NULL;
+    size_t count = 0;
+    errno = UNTOUCHED;
+    while (count * size < LIMIT) {
+        node *block = malloc(size);
+        if (block == NULL) {
+            CHECK_EQUAL(errno, ENOMEM);
+            break;
+        }
+        CHECK_EQUAL(errno, UNTOUCHED);
+        block->next = list;
+        list = block;
+        count++;
+    }
+    /* What was reserved before there was a limit stays usable. */
+    if (limited_from_the_start) {
+        check_that_so_much_is_refused(LIMIT, list);
+    }
+    for (size_t i = 0; i < count; i++) {
+        node *next = list->next;
+        errno = UNTOUCHED;
+        free(list);
+        CHECK_EQUAL(errno, UNTOUCHED);
+        list = next;
+    }
+    return count * size;
+}
+
+int main(int argc, char **argv) {
+    check_that_malloc_is_ours();
+    if (getenv("MALLOC_LIMITS_SET") == NULL && argc == 1) {
+        CHECK_EQUAL(setenv("MALLOC_LIMITS_SET", "1", 1), 0);
+        limit_address_space(LIMIT);
+        execv("/proc/self/exe", argv);
+        CHECK(!"executed");
+    }
+    if (argc > 1) {
+        free(malloc(MIB));
+        limit_address_space(LIMIT);
+    }
+    /* Under the limit half of it can be had, whatever was asked for before. */
+    const size_t sizes[] = {64 * KIB, 16 * MIB, 1000, 100 * KIB, 64 * MIB, 5000, 64, MIB};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t served = exhaust(sizes[i], argc == 1);
+        if (served < LIMIT / 2) {
+            fprintf(stderr, "blocks of %zu bytes: only %zu KiB\n", sizes[i], served / KIB);
+            return 1;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,302 @@
+//! `malloc` and its family, with the semantics of glibc 2.36 where the standards leave a choice.
+//!
+//! All of them:
+//! - hand out blocks aligned to 16 bytes at least;
+//! - set `errno` whenever they return a null pointer for want of memory, sizes above `PTRDIFF_MAX` included;
+//! - leave `errno` alone when they succeed, and `free` always does;
+//! - report a block that is none (see [`crate::misuse`]) before anything has been changed.
+//!
+//! The functions are ordinary ones of Rust; the table at the end exports them. So when one calls another it is
+//! ours that it calls. Through the exported name it would be that of the program, if it has one: a `free` that
+//! calls `__libc_free`, say, would come back to itself.
+//!
+//! # Safety
+//!
+//! Of every function that takes a block: it is null or has been handed out here and not released since. The
+//! pool recognises what isn't and refuses it, so this is a duty towards the program, not towards the pool.
+
+use crate::errno::{self, EINVAL, ENOMEM};
+use crate::misuse::refused;
+use core::ffi::{c_int, c_void};
+use core::ptr::{NonNull, null_mut};
+use heapmaster::{Error, Status, default_pool};
+
+/// The alignment of every block: what `max_align_t` needs on 64-bit machines.
+const MIN_ALIGNMENT: usize = 16;
+
+// --- Allocate ---
+
+/// `size` bytes, uninitialised. For 0 bytes: a block like any other, with a pointer of its own.
+pub(crate) fn malloc(size: usize) -> *mut c_void {
+    block_or_enomem(default_pool().alloc(size))
+}
+
+/// `count` objects of `size` bytes, all bytes zero.
+fn calloc(count: usize, size: usize) -> *mut c_void {
+    match count.checked_mul(size) {
+        Some(total) => block_or_enomem(default_pool().alloc_zeroed(total)),
+        None => out_of_memory(),
+    }
+}
+
+/// Allocates as C11 says. As in glibc before 2.38 it is `memalign`: neither must the size be a multiple of the
+/// alignment, nor the alignment a power of two.
+fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
+    memalign(alignment, size)
+}
+
+/// `size` bytes at a multiple of `alignment`, which is rounded up to a power of two. Where there is none
+/// above, `errno` is `EINVAL`.
+fn memalign(alignment: usize, size: usize) -> *mut c_void {
+    let Some(alignment) = alignment.checked_next_power_of_two() else {
+        errno::set(EINVAL);
+        return null_mut();
+    };
+    block_or_enomem(alloc_aligned(alignment, size))
+}
+
+/// Stores a block in `*block` and returns 0, or returns `EINVAL` or `ENOMEM` and stores nothing. `errno` stays
+/// as it is.
+///
+/// # Safety
+///
+/// `block` can be written to.
+unsafe fn posix_memalign(block: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
+    if !alignment.is_power_of_two() || alignment < size_of::<*mut c_void>() {
+        return EINVAL;
+    }
+    match errno::kept(|| alloc_aligned(alignment, size)) {
+        Ok(allocated) => {
+            // SAFETY: the caller says that it can be written to.
+            unsafe { *block = allocated.as_ptr().cast() };
+            0
+        }
+        Err(_) => ENOMEM,
+    }
+}
+
+/// `size` bytes at the start of a page.
+fn valloc(size: usize) -> *mut c_void {
+    memalign(page_size(), size)
+}
+
+/// Enough whole pages for `size` bytes.
+fn pvalloc(size: usize) -> *mut c_void {
+    let page_size = page_size();
+    match size.checked_next_multiple_of(page_size) {
+        Some(size) => memalign(page_size, size),
+        None => out_of_memory(),
+    }
+}
+
+// --- Resize ---
+
+/// Makes the block `size` bytes long, elsewhere if need be. Without memory for that it stays as it is.
+///
+/// For 0 bytes it releases the block and returns a null pointer, which is a success: `errno` stays.
+///
+/// # Safety
+///
+/// See the [module](self).
+unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
+    let Some(old) = NonNull::new(block.cast()) else {
+        return malloc(size);
+    };
+    if size == 0 {
+        // SAFETY: passed on to the caller.
+        unsafe { release("realloc", block) };
+        return null_mut();
+    }
+    // SAFETY: passed on to the caller.
+    match unsafe { default_pool().resize(old, size) } {
+        Ok(new) => new.as_ptr().cast(),
+        Err(error) if is_want_of_memory(error) => out_of_memory(),
+        Err(error) => {
+            refused("realloc", old, error);
+            errno::set(EINVAL);
+            null_mut()
+        }
+    }
+}
+
+/// `realloc` for `count` objects of `size` bytes.
+///
+/// # Safety
+///
+/// See the [module](self).
+unsafe fn reallocarray(block: *mut c_void, count: usize, size: usize) -> *mut c_void {
+    match count.checked_mul(size) {
+        // SAFETY: passed on to the caller.
+        Some(total) => unsafe { realloc(block, total) },
+        None => out_of_memory(),
+    }
+}
+
+// --- Release ---
+
+/// Releases a block. A null pointer is none.
+///
+/// # Safety
+///
+/// See the [module](self).
+unsafe fn free(block: *mut c_void) {
+    // SAFETY: passed on to the caller.
+    unsafe { release("free", block) };
+}
+
+/// `free` for a block that was allocated with this size (C23). A size that can't be true is reported.
+///
+/// # Safety
+///
+/// See the [module](self).
+unsafe fn free_sized(block: *mut c_void, size: usize) {
+    let Some(block) = NonNull::new(block.cast()) else {
+        return;
+    };
+    // SAFETY: passed on to the caller.
+    if let Err(error) = unsafe { default_pool().release_sized(block, size) } {
+        refused("free_sized", block, error);
+    }
+}
+
+/// `free` for a block from `aligned_alloc` (C23). The arguments are not compared with the block: its size
+/// does not tell how much of it was asked for and how much went into the alignment.
+///
+/// # Safety
+///
+/// See the [module](self).
+unsafe fn free_aligned_sized(block: *mut c_void, _alignment: usize, _size: usize) {
+    // SAFETY: passed on to the caller.
+    unsafe { release("free_aligned_sized", block) };
+}
+
+/// `free` under its oldest name. glibc keeps it for programs that were linked before 2.26.
+///
+/// # Safety
+///
+/// See the [module](self).
+unsafe fn cfree(block: *mut c_void) {
+    // SAFETY: passed on to the caller.
+    unsafe { release("cfree", block) };
+}
+
+// --- Look ---
+
+/// How many bytes of a block the program may use: at least as many as it asked for. 0 for a null pointer.
+///
+/// # Safety
+///
+/// See the [module](self).
+unsafe fn malloc_usable_size(block: *mut c_void) -> usize {
+    let Some(block) = NonNull::new(block.cast()) else {
+        return 0;
+    };
+    default_pool().usable_size(block).unwrap_or_else(|error| {
+        refused("malloc_usable_size", block, error);
+        0
+    })
+}
+
+// --- Shared with the C++ operators ---
+
+/// A block at a multiple of `alignment`, a power of two, or null and `ENOMEM`.
+pub(crate) fn aligned(alignment: usize, size: usize) -> *mut c_void {
+    block_or_enomem(alloc_aligned(alignment, size))
+}
+
+/// Releases a block on behalf of `function`.
+///
+/// # Safety
+///
+/// See the [module](self).
+#[inline]
+pub(crate) unsafe fn release(function: &'static str, block: *mut c_void) {
+    let Some(block) = NonNull::new(block.cast()) else {
+        return;
+    };
+    // SAFETY: passed on to the caller.
+    if let Err(error) = unsafe { default_pool().release(block) } {
+        refused(function, block, error);
+    }
+}
+
+// --- Answers ---
+
+#[inline]
+fn block_or_enomem(allocated: Result<NonNull<u8>, Error>) -> *mut c_void {
+    match allocated {
+        Ok(block) => block.as_ptr().cast(),
+        Err(_) => out_of_memory(),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn out_of_memory() -> *mut c_void {
+    errno::set(ENOMEM);
+    null_mut()
+}
+
+fn is_want_of_memory(error: Error) -> bool {
+    matches!(
+        error.status(),
+        Status::OutOfMemory | Status::LimitReached | Status::SizeOverflow | Status::System
+    )
+}
+
+fn alloc_aligned(alignment: usize, size: usize) -> Result<NonNull<u8>, Error> {
+    default_pool().alloc_aligned(alignment.max(MIN_ALIGNMENT), size)
+}
+
+fn page_size() -> usize {
+    // SAFETY: it takes no pointer. This name is always known, so that the answer is not -1.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+// --- Names ---
+
+/// Exports functions of this module under names of libc.
+macro_rules! exports {
+    ($($name:literal: $function:ident($($argument:ident: $type:ty),+) $(-> $result:ty)?;)+) => {$(
+        const _: () = {
+            #[unsafe(export_name = $name)]
+            unsafe extern "C" fn export($($argument: $type),+) $(-> $result)? {
+                #[allow(unused_unsafe, reason = "the functions that only allocate are safe")]
+                // SAFETY: passed on to the caller.
+                unsafe { $function($($argument),+) }
+            }
+        };
+    )+};
+}
+
+exports! {
+    "malloc": malloc(size: usize) -> *mut c_void;
+    "calloc": calloc(count: usize, size: usize) -> *mut c_void;
+    "aligned_alloc": aligned_alloc(alignment: usize, size: usize) -> *mut c_void;
+    "memalign": memalign(alignment: usize, size: usize) -> *mut c_void;
+    "posix_memalign":
+        posix_memalign(block: *mut *mut c_void, alignment: usize, size: usize) -> c_int;
+    "valloc": valloc(size: usize) -> *mut c_void;
+    "pvalloc": pvalloc(size: usize) -> *mut c_void;
+    "realloc": realloc(block: *mut c_void, size: usize) -> *mut c_void;
+    "reallocarray":
+        reallocarray(block: *mut c_void, count: usize, size: usize) -> *mut c_void;
+    "free": free(block: *mut c_void);
+    "free_sized": free_sized(block: *mut c_void, size: usize);
+    "free_aligned_sized":
+        free_aligned_sized(block: *mut c_void, alignment: usize, size: usize);
+    "cfree": cfree(block: *mut c_void);
+    "malloc_usable_size": malloc_usable_size(block: *mut c_void) -> usize;
+}
+
+// glibc's own functions under the names that a program calls which wraps the others. What we don't export glibc
+// answers, and its block would reach our `free`.
+exports! {
+    "__libc_malloc": malloc(size: usize) -> *mut c_void;
+    "__libc_calloc": calloc(count: usize, size: usize) -> *mut c_void;
+    "__libc_memalign": memalign(alignment: usize, size: usize) -> *mut c_void;
+    "__libc_valloc": valloc(size: usize) -> *mut c_void;
+    "__libc_pvalloc": pvalloc(size: usize) -> *mut c_void;
+    "__libc_realloc": realloc(block: *mut c_void, size: usize) -> *mut c_void;
+    "__libc_free": free(block: *mut c_void);
+}

@@ -1,0 +1,66 @@
+//! HeapMaster behind `malloc`, `free` and `operator new`: a shared library that takes the place of libc's
+//! allocator in any program, by `LD_PRELOAD` or by linking.
+//!
+//! It has no logic of its own. Each exported function checks its arguments as glibc does, asks
+//! [`heapmaster::default_pool`], and turns the answer into a pointer and `errno`. What glibc leaves open or
+//! does in its own way is said at the function.
+//!
+//! ```text
+//! errno          the calling thread's error number               names nothing else
+//! text           messages, made on the stack                     errno
+//! settings       what the HEAPMASTER_* variables say             text
+//! misuse         a pointer that the pool refuses                 settings
+//! c              malloc, free and their family                   misuse
+//! introspection  mallinfo, malloc_stats, mallopt ...             text
+//! runtime        what the process has of the C++ runtime         names nothing else
+//! operators      operator new and delete                         c, runtime
+//! fork           a child that can allocate                       text
+//! last_words     what becomes of a panic                         text
+//! ```
+//!
+//! Every function here may be called before this library's constructor, by any thread, inside any other
+//! function of libc, and for the memory of that very function. Hence the rules:
+//! - Nothing allocates. The crate is `no_std`, and Rust's global allocator is none (see [`last_words`]).
+//! - Nothing waits for a lock but the pool's own.
+//! - No state needs to be set up: the statics start as the defaults, and the constructor only refines them.
+
+#![no_std]
+
+mod c;
+mod errno;
+mod fork;
+mod introspection;
+mod last_words;
+mod misuse;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod operators;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod runtime;
+mod settings;
+mod text;
+
+use core::ffi::{c_char, c_int};
+
+/// The constructor. It is the first code of the process after the dynamic linker's own (`-z initfirst`, see
+/// build.rs), yet usually not our first: the dynamic linker allocates too.
+extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *const c_char) {
+    last_words::prepare();
+    fork::register();
+    // SAFETY: glibc passes the environment to constructors, and nothing has changed it this early.
+    unsafe { settings::read(environment) };
+}
+
+/// The destructor.
+extern "C" fn finish() {
+    if settings::statistics_at_exit() {
+        introspection::write_statistics();
+    }
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static START: extern "C" fn(c_int, *const *const c_char, *const *const c_char) = start;
+
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static FINISH: extern "C" fn() = finish;

@@ -1,0 +1,141 @@
+//! The shapes of the operators on x86-64: System V calling convention, arguments in rdi, rsi, rdx, result in rax.
+//!
+//! The `.cfi` lines tell the unwinder where it finds the return address at each instruction. An exception from
+//! inside a call passes by them.
+
+/// `operator new(size)`: the loop of the module's head comment, which see.
+macro_rules! allocating {
+    ($($(#[$doc:meta])+ $name:ident;)+) => {$(
+        $(#[$doc])+
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $name(size: usize) -> *mut c_void {
+            naked_asm!(
+                ".cfi_startproc",
+                "push rdi", // Kept for the next attempt; and calls want rsp to be a multiple of 16.
+                ".cfi_adjust_cfa_offset 8",
+                "2:",
+                "call {allocate}",
+                "test rax, rax",
+                "jz 3f",
+                "pop rcx",
+                ".cfi_adjust_cfa_offset -8",
+                "ret",
+                ".cfi_adjust_cfa_offset 8",
+                "3:",
+                "call {out_of_memory}",
+                "call rax",
+                "mov rdi, [rsp]",
+                "jmp 2b",
+                ".cfi_endproc",
+                allocate = sym allocate,
+                out_of_memory = sym out_of_memory,
+            )
+        }
+    )+};
+}
+
+/// `operator new(size, alignment)`: the same with two arguments to keep.
+macro_rules! allocating_aligned {
+    ($($(#[$doc:meta])+ $name:ident;)+) => {$(
+        $(#[$doc])+
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $name(size: usize, alignment: usize) -> *mut c_void {
+            naked_asm!(
+                ".cfi_startproc",
+                "push rdi",
+                "push rsi",
+                "push rax", // For the alignment of rsp alone.
+                ".cfi_adjust_cfa_offset 24",
+                "2:",
+                "call {allocate_aligned}",
+                "test rax, rax",
+                "jz 3f",
+                "add rsp, 24",
+                ".cfi_adjust_cfa_offset -24",
+                "ret",
+                ".cfi_adjust_cfa_offset 24",
+                "3:",
+                "mov rdi, [rsp + 8]",
+                "call {out_of_memory_aligned}",
+                "call rax",
+                "mov rsi, [rsp + 8]",
+                "mov rdi, [rsp + 16]",
+                "jmp 2b",
+                ".cfi_endproc",
+                allocate_aligned = sym allocate_aligned,
+                out_of_memory_aligned = sym out_of_memory_aligned,
+            )
+        }
+    )+};
+}
+
+/// Calls another operator with the same arguments; an exception makes it return null, by way of [`caught`].
+macro_rules! nothrow {
+    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+        $(#[$doc])+
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $name(size: usize, second: usize, third: usize) -> *mut c_void {
+            naked_asm!(
+                ".cfi_startproc",
+                ".cfi_personality 0x1b, {catch_all}", // 0x1b: a 32-bit distance from here.
+                "sub rsp, 8",
+                ".cfi_adjust_cfa_offset 8",
+                concat!("call [rip + ", stringify!($target), "@GOTPCREL]"),
+                "add rsp, 8",
+                ".cfi_adjust_cfa_offset -8",
+                "ret",
+                ".cfi_endproc",
+                catch_all = sym catch_all,
+            )
+        }
+    )+};
+}
+
+/// Where a [`nothrow`] form goes on after an exception, which is in rax.
+#[unsafe(naked)]
+pub(super) extern "C-unwind" fn caught() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_def_cfa_offset 16",
+        "mov rdi, rax",
+        "call {drop_exception}",
+        "xor eax, eax",
+        "add rsp, 8",
+        ".cfi_adjust_cfa_offset -8",
+        "ret",
+        ".cfi_endproc",
+        drop_exception = sym drop_exception,
+    )
+}
+
+/// Does what another operator does, that of the program if it has one: hence through the global offset table.
+macro_rules! forwarding {
+    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+        $(#[$doc])+
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $name(first: usize, second: usize) -> *mut c_void {
+            naked_asm!(concat!("jmp [rip + ", stringify!($target), "@GOTPCREL]"))
+        }
+    )+};
+}
+
+/// The same from (block, size, alignment) to (block, alignment).
+macro_rules! forwarding_without_size {
+    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+        $(#[$doc])+
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $name(block: *mut c_void, size: usize, alignment: usize) {
+            naked_asm!("mov rsi, rdx", concat!("jmp [rip + ", stringify!($target), "@GOTPCREL]"))
+        }
+    )+};
+}
+
+pub(super) use {allocating, allocating_aligned, forwarding, forwarding_without_size, nothrow};
+
+use super::drop_exception;
+use core::arch::naked_asm;

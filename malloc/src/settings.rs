@@ -1,0 +1,134 @@
+//! What the environment says: one table, from which the parser and the listing of `HEAPMASTER_HELP` are made.
+//!
+//! The variables are read once, by the constructor. Until then, and for a value that is not in the table, the
+//! default counts. A setuid program reads none of them: they belong to the caller, the memory does not.
+
+use crate::text::say;
+use core::ffi::{CStr, c_char};
+use core::fmt;
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+/// An environment variable that takes one of a few values.
+struct Setting {
+    name: &'static str,
+    /// The first is the default.
+    values: &'static [&'static str],
+    meaning: &'static str,
+    /// Index into `values`. Relaxed everywhere: it stands for nothing but itself.
+    chosen: AtomicU8,
+}
+
+static ON_MISUSE: Setting = Setting {
+    name: "HEAPMASTER_ON_MISUSE",
+    values: &["abort", "report", "ignore"],
+    meaning: "after a wrong free or realloc: say so and abort, say so and go on, or go on",
+    chosen: AtomicU8::new(0),
+};
+
+static STATISTICS_AT_EXIT: Setting = Setting {
+    name: "HEAPMASTER_STATS_AT_EXIT",
+    values: &["no", "yes"],
+    meaning: "call malloc_stats when the program ends",
+    chosen: AtomicU8::new(0),
+};
+
+static HELP: Setting = Setting {
+    name: "HEAPMASTER_HELP",
+    values: &["no", "yes"],
+    meaning: "list the settings on standard error when the program starts",
+    chosen: AtomicU8::new(0),
+};
+
+static SETTINGS: [&Setting; 3] = [&ON_MISUSE, &STATISTICS_AT_EXIT, &HELP];
+
+/// What to do about a pointer that the pool refuses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnMisuse {
+    /// Say so and abort.
+    Abort,
+    /// Say so and go on, as if the call had not been made.
+    Report,
+    /// Go on without a word.
+    Ignore,
+}
+
+pub(crate) fn on_misuse() -> OnMisuse {
+    match ON_MISUSE.value() {
+        "report" => OnMisuse::Report,
+        "ignore" => OnMisuse::Ignore,
+        _ => OnMisuse::Abort,
+    }
+}
+
+pub(crate) fn statistics_at_exit() -> bool {
+    STATISTICS_AT_EXIT.value() == "yes"
+}
+
+/// Takes the settings from `NAME=value` strings.
+///
+/// Not from `getenv`: libc's own environment is set up by a constructor that runs after ours.
+///
+/// # Safety
+///
+/// `environment` is null or an array of C strings that ends with a null pointer, and nobody changes it now.
+pub(crate) unsafe fn read(environment: *const *const c_char) {
+    // SAFETY: it takes no pointer.
+    let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    if environment.is_null() || secure {
+        return;
+    }
+    for index in 0.. {
+        // SAFETY: the array ends with a null pointer, and the loop with it.
+        let variable = unsafe { *environment.add(index) };
+        if variable.is_null() {
+            break;
+        }
+        // SAFETY: the caller says that it is a C string.
+        read_variable(unsafe { CStr::from_ptr(variable) }.to_bytes());
+    }
+    if HELP.value() == "yes" {
+        for setting in SETTINGS {
+            say(format_args!("{}: {}: {}", setting.name, setting.meaning, Choice(setting)));
+        }
+    }
+}
+
+fn read_variable(variable: &[u8]) {
+    for setting in SETTINGS {
+        let value = variable.strip_prefix(setting.name.as_bytes());
+        if let Some(value) = value.and_then(|rest| rest.strip_prefix(b"=")) {
+            setting.choose(value);
+        }
+    }
+}
+
+impl Setting {
+    fn value(&self) -> &'static str {
+        self.values[usize::from(self.chosen.load(Relaxed))]
+    }
+
+    /// An empty value is no value, as it is in a shell.
+    fn choose(&'static self, value: &[u8]) {
+        match self.values.iter().position(|name| name.as_bytes() == value) {
+            Some(index) => self.chosen.store(index as u8, Relaxed),
+            None if value.is_empty() => {}
+            None => say(format_args!(
+                "{}={} is unknown and ignored; the values are {}",
+                self.name,
+                value.escape_ascii(),
+                Choice(self)
+            )),
+        }
+    }
+}
+
+/// The values of a setting, for a reader.
+struct Choice(&'static Setting);
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (default, others) = self.0.values.split_first().ok_or(fmt::Error)?;
+        write!(f, "{default} (default)")?;
+        others.iter().try_for_each(|value| write!(f, ", {value}"))
+    }
+}

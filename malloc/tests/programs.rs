@@ -1,0 +1,92 @@
+//! Each C and C++ program of `c_tests/malloc_*` runs twice: linked to the library, and preloaded with it.
+
+#[path = "../../c_tests/harness.rs"]
+mod harness;
+
+use harness::{Link, Outcome, Program, Run, build, shared_library};
+use std::os::unix::process::ExitStatusExt;
+
+/// The library's name for the linker.
+const LIBRARY: &str = "heapmaster_malloc";
+
+/// The compiler must not know what malloc and the others do, or it leaves calls out. Nor may the linker leave
+/// out a library because a program calls no function of it by name.
+const FLAGS: &[&str] = &["-fno-builtin", "-Wl,--no-as-needed"];
+
+const SIGABRT: i32 = 6;
+
+fn linked(source: &str, flags: &[&str]) -> Run {
+    compiled(source, Link::Shared(LIBRARY), flags).run()
+}
+
+fn preloaded(source: &str, flags: &[&str]) -> Run {
+    compiled(source, Link::Nothing, flags).run().env("LD_PRELOAD", shared_library(LIBRARY))
+}
+
+fn compiled(source: &str, link: Link, flags: &[&str]) -> Program {
+    build(format!("c_tests/{source}"), link, &[FLAGS, flags].concat())
+}
+
+/// A shared library of the test's own, by its path.
+fn library(source: &str) -> String {
+    let library = compiled(source, Link::Nothing, &["-shared", "-fPIC"]);
+    library.path().to_str().expect("target has a UTF-8 path").to_owned()
+}
+
+/// A module with two tests for each program.
+macro_rules! programs {
+    ($($name:ident: $source:literal, $flags:expr, $arguments:expr;)+) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn linked() {
+                super::linked($source, $flags).args($arguments).succeed();
+            }
+
+            #[test]
+            fn preloaded() {
+                super::preloaded($source, $flags).args($arguments).succeed();
+            }
+        }
+    )+};
+}
+
+const NONE: [&str; 0] = [];
+const IN_MID_FLIGHT: [&str; 1] = ["in mid-flight"];
+
+programs! {
+    every_function_is_replaced: "malloc_replaced.c", &[], NONE;
+    wrappers_of_the_program: "malloc_wrapped.c", &[], NONE;
+    glibc_semantics: "malloc_semantics.c", &[], NONE;
+    threads: "malloc_threads.c", &[], NONE;
+    fork: "malloc_fork.c", &[&library("malloc_fork_library.c")], NONE;
+    before_main_and_after: "malloc_early.c", &[], NONE;
+    introspection: "malloc_introspection.c", &[], NONE;
+    address_space_limited_from_the_start: "malloc_limits.c", &[], NONE;
+    address_space_limited_in_mid_flight: "malloc_limits.c", &[], IN_MID_FLIGHT;
+    operators: "malloc_operators.cpp", &[], NONE;
+    operators_of_the_program: "malloc_operators_replaced.cpp", &[], NONE;
+    plugin_in_cpp: "malloc_plugin.c", &[], [library("malloc_plugin_library.cpp")];
+}
+
+#[test]
+fn loaded_by_dlopen_it_is_a_second_allocator() {
+    compiled("malloc_dlopen.c", Link::Nothing, &[]).run().arg(shared_library(LIBRARY)).succeed();
+}
+
+#[test]
+fn operator_new_without_a_cpp_runtime_says_so_and_aborts() {
+    for run in [linked("malloc_plugin.c", &[]), preloaded("malloc_plugin.c", &[])] {
+        let outcome = run.finish();
+        assert!(aborted(&outcome), "{outcome}");
+        assert_eq!(
+            outcome.stderr,
+            "heapmaster: operator new: out of memory, and no C++ runtime to throw std::bad_alloc\n"
+        );
+    }
+}
+
+fn aborted(outcome: &Outcome) -> bool {
+    outcome.status.is_some_and(|status| status.signal() == Some(SIGABRT))
+}
