@@ -11,7 +11,9 @@ fn main() {
     // For the test that compares it with the committed one.
     println!("cargo::rustc-env=HEAPMASTER_GENERATED_HEADER={}", header.display());
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
-        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libheapmaster.so.0");
+        // Not `rustc-link-arg-cdylib`, which cargo passes on to the cdylibs of packages that depend on us.
+        // In the programs of this package the name means nothing.
+        println!("cargo::rustc-link-arg=-Wl,-soname,libheapmaster.so.0");
     }
     for input in ["build.rs", "cbindgen.toml", "src"] {
         println!("cargo::rerun-if-changed={input}");

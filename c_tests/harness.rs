@@ -103,7 +103,9 @@ pub fn build(source: impl AsRef<Path>, link: Link, flags: &[&str]) -> Program {
         Link::Shared(library) => {
             let folder = library_folder(library);
             command.arg("-L").arg(&folder).arg(format!("-l{library}"));
-            command.arg(format!("-Wl,-rpath,{}", folder.display()));
+            // An old-style one: cargo runs tests with a LD_LIBRARY_PATH that would go before a new one, to
+            // what an earlier `cargo build` has left behind.
+            command.arg(format!("-Wl,--disable-new-dtags,-rpath,{}", folder.display()));
             "shared"
         }
         Link::Static(library) => {

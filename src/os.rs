@@ -1,5 +1,6 @@
 //! The system: reserve, commit and purge memory, wait, errno. The only door to it.
 
+use crate::error::Error;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use libc::{
@@ -64,13 +65,20 @@ pub(crate) fn page_size() -> usize {
     }
 }
 
-/// Reserves address space, at a page: nothing can be read or written there yet. `None` if the system
-/// refuses, with `errno` saying why.
-pub(crate) fn reserve(size: usize) -> Option<NonNull<u8>> {
+/// Reserves address space, at a page: nothing can be read or written there yet.
+///
+/// # Errors
+/// `System`, if the system refuses.
+pub(crate) fn reserve(size: usize) -> Result<NonNull<u8>, Error> {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    // SAFETY: a new mapping, at an address of the system's choice, touches nobody's memory.
-    let address = unsafe { libc::mmap(core::ptr::null_mut(), size, PROT_NONE, flags, -1, 0) };
-    if address == MAP_FAILED { None } else { NonNull::new(address.cast()) }
+    keeping_errno(|| {
+        // SAFETY: a new mapping, at an address of the system's choice, touches nobody's memory.
+        let address = unsafe { libc::mmap(core::ptr::null_mut(), size, PROT_NONE, flags, -1, 0) };
+        match NonNull::new(address.cast()) {
+            Some(address) if address.as_ptr() != MAP_FAILED.cast() => Ok(address),
+            _ => Err(Error::System { call: "mmap", errno: errno() }),
+        }
+    })
 }
 
 /// Makes reserved memory usable; it reads as zero. False if the system refuses.

@@ -116,9 +116,8 @@ fn metadata_bytes(size: usize) -> usize {
 
 fn reserve(size: usize) -> Result<Reservation, Error> {
     let before = guard() + metadata_bytes(size) + guard();
-    let failed = |call| Error::System { call, errno: os::errno() };
     let total = before + ALIGNMENT + size + guard();
-    let start = os::reserve(total).ok_or_else(|| failed("mmap"))?;
+    let start = os::reserve(total)?;
     // SAFETY: all the parts lie in the reservation.
     let (metadata, memory, end) = unsafe {
         let memory = start.add(before);

@@ -111,13 +111,12 @@ fn new_pool(config: hl_config) -> Result<*mut hl_pool, Error> {
         MemoryPool::new()
     };
     pool.set_limit((config.limit != 0).then_some(config.limit));
-    let failed = Error::System { call: "mmap", errno: libc::ENOMEM };
-    let pages = os::reserve(handle_pages()).ok_or(failed)?;
+    let pages = os::reserve(handle_pages())?;
     // SAFETY: the pages have just been reserved.
     if !unsafe { os::commit(pages, handle_pages()) } {
         // SAFETY: as above.
         unsafe { os::release(pages, handle_pages()) };
-        return Err(failed);
+        return Err(Error::System { call: "mprotect", errno: libc::ENOMEM });
     }
     let handle = pages.cast::<hl_pool>();
     // SAFETY: the pages are large enough, aligned, and nobody else's.

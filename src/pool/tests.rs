@@ -366,6 +366,32 @@ fn the_limit_counts_granules_and_is_told_from_want_of_memory() {
 }
 
 #[test]
+fn the_largest_sizes_and_alignments_are_refused_and_change_nothing() {
+    let mut memory = region(2_000_000);
+    let pool = Pool::new();
+    add(&pool, &mut memory).unwrap();
+    let (object, run) = (pool.alloc(100).unwrap(), pool.alloc(20_000).unwrap());
+    let before = pool.stats();
+    for size in
+        (20..64).flat_map(|shift| [(1usize << shift) - 1, 1 << shift]).chain([usize::MAX, MAX_SIZE])
+    {
+        // SAFETY: a refused block stays as it is.
+        let refused =
+            unsafe { [pool.resize(object, size << 1 | 1), pool.resize(run, size << 1 | 1)] };
+        assert!(refused.iter().all(|result| result.is_err()), "{size}");
+        assert!(pool.alloc(size << 1 | 1).is_err());
+        assert!(pool.alloc_zeroed(size << 1 | 1).is_err());
+        assert!(pool.alloc_aligned(size.wrapping_add(1) & !size | 1 << 63, 1).is_err());
+    }
+    for alignment in (22..64).map(|shift| 1 << shift) {
+        let block = pool.alloc_aligned(alignment, 1);
+        assert!(block.is_err() || block.unwrap().addr().get().is_multiple_of(alignment));
+    }
+    assert_eq!(PoolStats { failures: 0, ..pool.stats() }.live_bytes, before.live_bytes);
+    assert_eq!(pool.check(), Ok(()));
+}
+
+#[test]
 fn a_full_pool_serves_again_once_something_is_released() {
     for size in [1, 16, 100, 1000, 8192, 8193, 50_000] {
         let mut memory = region(2_000_000);

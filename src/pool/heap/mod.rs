@@ -251,6 +251,9 @@ impl Heap {
             return false;
         }
         let (granules, _) = self.run_for(Request { size, alignment: 1 });
+        if granules > self.buddy.end() {
+            return false;
+        }
         let length = (live.size >> self.shift) as u32;
         let growth = self.bytes(self.buddy.run_length(granules)).saturating_sub(live.size);
         if growth > budget {
