@@ -112,7 +112,7 @@ unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
         Ok(new) => new.as_ptr().cast(),
         Err(error) if is_want_of_memory(error) => out_of_memory(),
         Err(error) => {
-            refused("realloc", old, error);
+            refused("realloc", old, &error);
             errno::set(EINVAL);
             null_mut()
         }
@@ -155,7 +155,7 @@ unsafe fn free_sized(block: *mut c_void, size: usize) {
     };
     // SAFETY: passed on to the caller.
     if let Err(error) = unsafe { default_pool().release_sized(block, size) } {
-        refused("free_sized", block, error);
+        refused("free_sized", block, &error);
     }
 }
 
@@ -192,7 +192,7 @@ unsafe fn malloc_usable_size(block: *mut c_void) -> usize {
         return 0;
     };
     default_pool().usable_size(block).unwrap_or_else(|error| {
-        refused("malloc_usable_size", block, error);
+        refused("malloc_usable_size", block, &error);
         0
     })
 }
@@ -216,7 +216,7 @@ pub(crate) unsafe fn release(function: &'static str, block: *mut c_void) {
     };
     // SAFETY: passed on to the caller.
     if let Err(error) = unsafe { default_pool().release(block) } {
-        refused(function, block, error);
+        refused(function, block, &error);
     }
 }
 

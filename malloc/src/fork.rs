@@ -11,6 +11,9 @@
 //! handlers have run. Another thread may hold that one and want memory, `fflush(NULL)` on a stream that grows
 //! for instance. If we held the pool then, each would wait for the other. So we take it ourselves, first: it is
 //! recursive, and glibc exports it. glibc's own allocator is safe for the same reason, in the same order.
+//!
+//! One is out of reach: `fork` also takes the lock of the name service's configuration, and a thread that reads
+//! `/etc/nsswitch.conf` at its first look-up wants memory while it holds that.
 
 use crate::text::say;
 use core::ffi::{CStr, c_void};
@@ -21,7 +24,8 @@ use heapmaster::default_pool;
 
 /// A function of libc that may be missing.
 ///
-/// Relaxed: it is stored by the constructor, before there is a second thread or a fork.
+/// Relaxed: it is stored before the handlers are registered that read it, and libc's lock on their list orders
+/// the two.
 struct Optional {
     name: &'static CStr,
     address: AtomicPtr<c_void>,

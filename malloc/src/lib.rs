@@ -20,7 +20,7 @@
 //!
 //! Every function here may be called before this library's constructor, by any thread, inside any other
 //! function of libc, and for the memory of that very function. Hence the rules:
-//! - Nothing allocates. The crate is `no_std`, and Rust's global allocator is none (see [`last_words`]).
+//! - Nothing allocates. The crate is `no_std`, and Rust's global allocator is none (see last_words.rs).
 //! - Nothing waits for a lock but the pool's own.
 //! - No state needs to be set up: the statics start as the defaults, and the constructor only refines them.
 

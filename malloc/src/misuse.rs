@@ -13,7 +13,7 @@ use heapmaster::Error;
 /// Keeps `errno`.
 #[cold]
 #[inline(never)]
-pub(crate) fn refused(function: &str, block: NonNull<u8>, error: Error) {
+pub(crate) fn refused(function: &str, block: NonNull<u8>, error: &Error) {
     let reaction = on_misuse();
     if reaction == OnMisuse::Ignore {
         return;
