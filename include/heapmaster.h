@@ -154,7 +154,7 @@ typedef struct hl_pool hl_pool;
 /**
  * A misuse of a pool, as the misuse handler is told of it.
  */
-typedef struct {
+typedef struct hl_misuse {
   /**
    * sizeof(hl_misuse) of the library.
    */
@@ -166,7 +166,7 @@ typedef struct {
   /**
    * The pool that was given the pointer.
    */
-  hl_pool *pool;
+  struct hl_pool *pool;
   /**
    * The pointer.
    */
@@ -188,12 +188,12 @@ typedef struct {
 /**
  * Is told of a misuse. May use pools; must not unwind.
  */
-typedef void (*hl_misuse_fn)(const hl_misuse *misuse, void *context);
+typedef void (*hl_misuse_fn)(const struct hl_misuse *misuse, void *context);
 
 /**
  * What a pool has, and has done. Sizes are in bytes.
  */
-typedef struct {
+typedef struct hl_pool_statistics {
   /**
    * Set it to sizeof(hl_pool_statistics) before the call.
    */
@@ -259,7 +259,7 @@ typedef struct {
 /**
  * What a heap has. Sizes are in bytes.
  */
-typedef struct {
+typedef struct hl_heap_statistics {
   /**
    * Set it to sizeof(hl_heap_statistics) before the call.
    */
@@ -317,7 +317,7 @@ typedef struct {
 /**
  * A block, as hl_pool_walk() shows it.
  */
-typedef struct {
+typedef struct hl_block_info {
   /**
    * sizeof(hl_block_info) of the library.
    */
@@ -339,22 +339,22 @@ typedef struct {
 /**
  * Is shown a block; false ends the walk.
  */
-typedef bool (*hl_visit_fn)(const hl_block_info *block, void *context);
+typedef bool (*hl_visit_fn)(const struct hl_block_info *block, void *context);
 
 /**
  * Is told that only `free_bytes` of the pool's heaps are left free.
  */
-typedef void (*hl_low_memory_fn)(hl_pool *pool, size_t free_bytes, void *context);
+typedef void (*hl_low_memory_fn)(struct hl_pool *pool, size_t free_bytes, void *context);
 
 /**
  * Adds memory to a pool that has no room for `needed` bytes; true if it did.
  */
-typedef bool (*hl_grow_fn)(hl_pool *pool, size_t needed, void *context);
+typedef bool (*hl_grow_fn)(struct hl_pool *pool, size_t needed, void *context);
 
 /**
  * How a pool is to be. Set struct_size to sizeof(hl_config) and what you don't know to 0.
  */
-typedef struct {
+typedef struct hl_config {
   /**
    * sizeof(hl_config).
    */
@@ -369,11 +369,6 @@ typedef struct {
   size_t limit;
 } hl_config;
 
-/**
- * Every status, in the order of their numbers.
- */
-#define hl_status_ALL { hl_status_Ok, hl_status_InvalidArgument, hl_status_OutOfMemory, hl_status_LimitReached, hl_status_SizeOverflow, hl_status_BadAlignment, hl_status_HeapNull, hl_status_HeapTooSmall, hl_status_HeapWraps, hl_status_HeapOverlaps, hl_status_HeapUnknown, hl_status_HeapInUse, hl_status_NotInPool, hl_status_InteriorPointer, hl_status_AlreadyReleased, hl_status_OtherPool, hl_status_SizeMismatch, hl_status_Corrupted, hl_status_System, }
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -383,7 +378,7 @@ extern "C" {
  * how many there are; if fewer than `count`, hl_last_error() and errno say why, and the slots behind are
  * as they were. Cheaper than as many calls of hl_alloc().
  */
-size_t hl_alloc_many(hl_pool *pool,
+size_t hl_alloc_many(struct hl_pool *pool,
                      size_t size,
                      size_t count,
                      void **blocks);
@@ -394,7 +389,7 @@ size_t hl_alloc_many(hl_pool *pool,
  * Returns how many slots are NULL then; if fewer than `count`, hl_last_error() says why the last of the
  * others was refused.
  */
-size_t hl_release_many(hl_pool *pool,
+size_t hl_release_many(struct hl_pool *pool,
                        void **blocks,
                        size_t count);
 
@@ -405,14 +400,14 @@ size_t hl_release_many(hl_pool *pool,
  * NULL with ::HL_ERR_OUT_OF_MEMORY, ::HL_ERR_LIMIT_REACHED or ::HL_ERR_SIZE_OVERFLOW (errno ENOMEM).
  * Cost: bounded, whatever the pool holds.
  */
-void *hl_alloc(hl_pool *pool,
+void *hl_alloc(struct hl_pool *pool,
                size_t size);
 
 /**
  * Allocates a block of at least `count` times `size` bytes, all of them zero; otherwise as hl_alloc().
  * ::HL_ERR_SIZE_OVERFLOW also if the product overflows.
  */
-void *hl_alloc_zeroed(hl_pool *pool,
+void *hl_alloc_zeroed(struct hl_pool *pool,
                       size_t count,
                       size_t size);
 
@@ -421,7 +416,7 @@ void *hl_alloc_zeroed(hl_pool *pool,
  * hl_alloc(). Any power of two up to the size of a heap can be served; ::HL_ERR_BAD_ALIGNMENT (errno EINVAL)
  * for what isn't a power of two.
  */
-void *hl_alloc_aligned(hl_pool *pool,
+void *hl_alloc_aligned(struct hl_pool *pool,
                        size_t alignment,
                        size_t size);
 
@@ -432,7 +427,7 @@ void *hl_alloc_aligned(hl_pool *pool,
  *
  * NULL, with the block as it was, for the reasons of hl_alloc() and hl_release().
  */
-void *hl_resize(hl_pool *pool,
+void *hl_resize(struct hl_pool *pool,
                 void *block,
                 size_t size);
 
@@ -444,14 +439,14 @@ void *hl_resize(hl_pool *pool,
  * a live block, ::HL_ERR_ALREADY_RELEASED if it is in free memory, ::HL_ERR_OTHER_POOL if it is in a heap of
  * another pool.
  */
-hl_status hl_release(hl_pool *pool,
+hl_status hl_release(struct hl_pool *pool,
                      void *block);
 
 /**
  * Releases a block of which the size is known that it was allocated with or last resized to; otherwise as
  * hl_release(). ::HL_ERR_SIZE_MISMATCH, with nothing changed, if the block is smaller than that.
  */
-hl_status hl_release_sized(hl_pool *pool,
+hl_status hl_release_sized(struct hl_pool *pool,
                            void *block,
                            size_t size);
 
@@ -459,13 +454,13 @@ hl_status hl_release_sized(hl_pool *pool,
  * How many bytes of a block may be used: at least those asked for. 0 for NULL, and, with the reasons of
  * hl_release() in hl_last_error(), for what isn't a live block.
  */
-size_t hl_usable_size(hl_pool *pool,
+size_t hl_usable_size(struct hl_pool *pool,
                       const void *block);
 
 /**
  * Whether an address lies in one of the pool's heaps.
  */
-bool hl_owns(hl_pool *pool, const void *address);
+bool hl_owns(struct hl_pool *pool, const void *address);
 
 /**
  * Why this thread's last failing call failed; ::HL_OK if none has. Calls that succeed leave it alone.
@@ -507,7 +502,7 @@ void hl_set_misuse_handler(hl_misuse_fn handler,
  * The memory must stay valid until the heap is removed or the pool deleted, and only the blocks in it that
  * were handed out may be written to. Other threads may use the pool meanwhile.
  */
-hl_status hl_add_heap(hl_pool *pool,
+hl_status hl_add_heap(struct hl_pool *pool,
                       void *memory,
                       size_t size);
 
@@ -518,14 +513,14 @@ hl_status hl_add_heap(hl_pool *pool,
  * ::HL_ERR_HEAP_TOO_SMALL below 1 MiB; ::HL_ERR_SIZE_OVERFLOW, ::HL_ERR_SYSTEM if there is no such address
  * space.
  */
-hl_status hl_add_system_heap(hl_pool *pool,
+hl_status hl_add_system_heap(struct hl_pool *pool,
                              size_t max_size);
 
 /**
  * Allocates nothing more from the heap that holds the address `memory`, so that hl_remove_heap() succeeds
  * once its blocks are released. ::HL_ERR_HEAP_UNKNOWN if none does.
  */
-hl_status hl_drain_heap(hl_pool *pool,
+hl_status hl_drain_heap(struct hl_pool *pool,
                         void *memory);
 
 /**
@@ -535,20 +530,20 @@ hl_status hl_drain_heap(hl_pool *pool,
  * ::HL_ERR_HEAP_UNKNOWN; ::HL_ERR_HEAP_IN_USE while it has live blocks, how many and of how many bytes
  * hl_last_error_message() says.
  */
-hl_status hl_remove_heap(hl_pool *pool,
+hl_status hl_remove_heap(struct hl_pool *pool,
                          void *memory);
 
 /**
  * Fills in what the pool has now. Cost: a step a heap and size class.
  */
-hl_status hl_pool_stats(hl_pool *pool, hl_pool_statistics *statistics);
+hl_status hl_pool_stats(struct hl_pool *pool, struct hl_pool_statistics *statistics);
 
 /**
  * Fills in what the heap that holds the address `memory` has now. ::HL_ERR_HEAP_UNKNOWN if none does.
  */
-hl_status hl_heap_stats(hl_pool *pool,
+hl_status hl_heap_stats(struct hl_pool *pool,
                         const void *memory,
-                        hl_heap_statistics *statistics);
+                        struct hl_heap_statistics *statistics);
 
 /**
  * Calls `visit` for each block of the pool, live and free, in the order of their addresses, until it
@@ -557,7 +552,7 @@ hl_status hl_heap_stats(hl_pool *pool,
  * No lock is held while it runs, so it may release, allocate and resize. What changes during the walk, by
  * it or by other threads, may be shown as it was just before.
  */
-hl_status hl_pool_walk(hl_pool *pool,
+hl_status hl_pool_walk(struct hl_pool *pool,
                        hl_visit_fn visit,
                        void *context);
 
@@ -565,13 +560,13 @@ hl_status hl_pool_walk(hl_pool *pool,
  * Checks every invariant of the pool's books. ::HL_ERR_CORRUPTED if one does not hold, which
  * hl_last_error_message() names. Other threads wait meanwhile. Cost: a step a granule.
  */
-hl_status hl_pool_check(hl_pool *pool);
+hl_status hl_pool_check(struct hl_pool *pool);
 
 /**
  * Draws the heap that holds the address `memory` as a string of `size - 1` characters, each for an equal
  * share of it: '.' free, '1' to '9' tenths in use, '#' all in use. ::HL_ERR_HEAP_UNKNOWN if none does.
  */
-hl_status hl_pool_map(hl_pool *pool,
+hl_status hl_pool_map(struct hl_pool *pool,
                       const void *memory,
                       char *text,
                       size_t size);
@@ -585,13 +580,13 @@ const char *hl_version(void);
  * The pool that the library has itself, the one behind malloc where that is substituted. It adds a system
  * heap to itself when it first needs one, and can't be reset or deleted.
  */
-hl_pool *hl_default_pool(void);
+struct hl_pool *hl_default_pool(void);
 
 /**
  * Lets the blocks of the pool take at most `bytes` bytes of its heaps, counted in whole granules of spans
  * and runs (`used_bytes` of the statistics); 0 lifts the limit. Live blocks stay so, also beyond it.
  */
-hl_status hl_pool_set_limit(hl_pool *pool,
+hl_status hl_pool_set_limit(struct hl_pool *pool,
                             size_t bytes);
 
 /**
@@ -600,7 +595,7 @@ hl_status hl_pool_set_limit(hl_pool *pool,
  *
  * The callback runs in the thread that allocates, with no lock held: it may release and allocate.
  */
-hl_status hl_pool_set_low_memory_callback(hl_pool *pool,
+hl_status hl_pool_set_low_memory_callback(struct hl_pool *pool,
                                           size_t threshold,
                                           hl_low_memory_fn callback,
                                           void *context);
@@ -611,7 +606,7 @@ hl_status hl_pool_set_low_memory_callback(hl_pool *pool,
  *
  * The callback runs in the thread that allocates, with no lock held.
  */
-hl_status hl_pool_set_grow_callback(hl_pool *pool,
+hl_status hl_pool_set_grow_callback(struct hl_pool *pool,
                                     hl_grow_fn callback,
                                     void *context);
 
@@ -619,13 +614,13 @@ hl_status hl_pool_set_grow_callback(hl_pool *pool,
  * Makes a pool without heaps; add some with hl_add_heap() or hl_add_system_heap(). The handle takes a page
  * of memory from the system. NULL if there is none (::HL_ERR_SYSTEM).
  */
-hl_pool *hl_pool_new(void);
+struct hl_pool *hl_pool_new(void);
 
 /**
  * As hl_pool_new(), with a configuration; NULL stands for the default one. NULL, with
  * ::HL_ERR_INVALID_ARGUMENT, for a flag that isn't known or a struct_size that isn't set.
  */
-hl_pool *hl_pool_new_with(const hl_config *config);
+struct hl_pool *hl_pool_new_with(const struct hl_config *config);
 
 /**
  * Makes a pool inside the `size` bytes at `memory`: the handle comes first, what is left becomes the first
@@ -634,14 +629,14 @@ hl_pool *hl_pool_new_with(const hl_config *config);
  *
  * The memory must stay valid until hl_pool_delete() and is the caller's again after it.
  */
-hl_pool *hl_pool_new_in(void *memory,
-                        size_t size);
+struct hl_pool *hl_pool_new_in(void *memory,
+                               size_t size);
 
 /**
  * Releases every block of the pool at once; its heaps stay. No block may be used any more. Not for the
  * default pool (::HL_ERR_INVALID_ARGUMENT). Cost: a step a block.
  */
-hl_status hl_pool_reset(hl_pool *pool);
+hl_status hl_pool_reset(struct hl_pool *pool);
 
 /**
  * Deletes a pool: its blocks die with it, its heaps are the caller's again, and what it took from the
@@ -649,7 +644,7 @@ hl_status hl_pool_reset(hl_pool *pool);
  *
  * No other thread may be using the pool.
  */
-hl_status hl_pool_delete(hl_pool *pool);
+hl_status hl_pool_delete(struct hl_pool *pool);
 
 #ifdef __cplusplus
 }  // extern "C"

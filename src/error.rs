@@ -49,6 +49,8 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of their numbers.
+    ///
+    /// cbindgen:ignore
     pub const ALL: [Status; 19] = [
         Status::Ok,
         Status::InvalidArgument,

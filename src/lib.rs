@@ -3,7 +3,7 @@
 //! A program hands regions of memory, its *heaps*, to a [`MemoryPool`], and allocates from them. The pool
 //! takes memory from nowhere else, can be used by any number of threads, refuses every pointer that is not
 //! the start of a live block, and tells what it holds. The same pool over a heap that the library reserves
-//! from the system is Rust's global allocator ([`MemoryPool::system`]), the home of [`heap::Chunk`], and, in
+//! from the system is Rust's global allocator (`MemoryPool::system`), the home of [`heap::Chunk`], and, in
 //! the package `heapmaster-malloc`, what stands behind `malloc`.
 //!
 //! C programs use it through `include/heapmaster.h`.

@@ -117,6 +117,18 @@ pub(crate) unsafe fn release(address: NonNull<u8>, size: usize) {
     keeping_errno(|| unsafe { libc::munmap(address.as_ptr().cast(), size) });
 }
 
+/// The smallest limit that the system sets to the process's address space or data, if it sets one.
+pub(crate) fn memory_limit() -> Option<usize> {
+    let limits = [libc::RLIMIT_AS, libc::RLIMIT_DATA].map(|resource| {
+        let mut limit =
+            libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: it writes to the struct it is given; if it fails the struct says that there is no limit.
+        keeping_errno(|| unsafe { libc::getrlimit(resource, &mut limit) });
+        (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as usize)
+    });
+    limits.into_iter().flatten().min()
+}
+
 /// Whether the system accounts for every page that could be written to, and reservations have to be
 /// modest (`vm.overcommit_memory=2`).
 pub(crate) fn commits_strictly() -> bool {

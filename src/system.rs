@@ -88,21 +88,27 @@ impl MemoryPool {
         let size = size & !(os::page_size() - 1);
         let reservation = reserve(size)?;
         // SAFETY: it has just been reserved, is nobody else's, and is given back with the heap.
-        unsafe { self.add_reservation(reservation, &BACKING) }
+        let added = unsafe { self.add_reservation(reservation, &BACKING) };
+        if added.is_err() {
+            // SAFETY: no heap was made of it.
+            unsafe { release(reservation) };
+        }
+        added
     }
 }
 
-/// Adds a heap that has room for `needed` bytes.
-fn add_some_system_heap(pool: &MemoryPool, needed: usize) -> bool {
+/// Adds a heap that has room for a block of `size` bytes with that alignment.
+fn add_some_system_heap(pool: &MemoryPool, size: usize, alignment: usize) -> bool {
     // Blocks are aligned to their size, so a heap that holds one for certain has twice that.
-    let Some(least) = needed.checked_next_power_of_two().and_then(|size| size.checked_mul(2))
-    else {
-        return false;
-    };
+    let twice =
+        size.max(alignment).checked_next_power_of_two().and_then(|size| size.checked_mul(2));
+    let Some(least) = twice.filter(|&least| least <= MAX_RESERVATION) else { return false };
     let most =
         if os::commits_strictly() { STRICT_FIRST << pool.stats().heaps.min(12) } else { MOST };
+    // What other parts of the program need beside it, stacks and files, is limited too.
+    let fair = os::memory_limit().map_or(most, |limit| most.min(limit / 2));
     let least = least.max(LEAST);
-    least <= MAX_RESERVATION && pool.add_largest(most.max(least), least).is_ok()
+    pool.add_largest(fair.max(least), least).is_ok()
 }
 
 /// Bytes from the start of a reservation to its metadata, and the least between metadata and memory.

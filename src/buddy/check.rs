@@ -56,11 +56,9 @@ impl Buddy {
             };
             at = at.plus(granules);
         }
-        let bits = self.bitmap.len();
         require(at.0 == self.end, "U1: the blocks end where the heap ends", at)?;
         require(free_granules == self.free, "U6: free counts the free granules", at)?;
-        require(self.bitmap.count(0, bits) == free_bits, "U3: a bit a free block", at)?;
-        require(self.bitmap.check(0, bits), "B1: the bitmap's levels agree", at)?;
+        require(self.bitmap.findable() == free_bits, "U3: a bit a free block", at)?;
         require(self.touched_is_right(), "U7: touched knows what was used", at)?;
         for (order, &spare) in self.spares.iter().enumerate().filter(|entry| *entry.1 != NO_SPARE) {
             let tag = Tag::Free(Order(order as u8));

@@ -32,6 +32,11 @@ impl Order {
         Order(granules.next_power_of_two().trailing_zeros() as u8)
     }
 
+    /// The largest order whose blocks have at most so many granules, of which there is one.
+    pub(crate) fn within(granules: u32) -> Order {
+        Order(granules.ilog2() as u8)
+    }
+
     /// Granules in a block of this order.
     #[inline]
     pub(crate) fn granules(self) -> u32 {

@@ -79,8 +79,6 @@ impl Buddy {
             free += if extent.kind == Kind::Free { count } else { 0 };
             extent.kind == Kind::Free || count == extent.granules
         });
-        used_are_touched
-            && free == touched.free
-            && touched.granules.check(0, touched.granules.len())
+        used_are_touched && free == touched.free && touched.granules.check(0, self.end as usize)
     }
 }

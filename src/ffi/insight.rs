@@ -2,7 +2,7 @@
 
 use super::{hl_pool, live, put, status};
 use crate::error::{Error, Status};
-use crate::pool::{BlockInfo, BlockState};
+use crate::pool::{BlockInfo, BlockState, MAX_SIZE};
 use core::ffi::{c_char, c_void};
 
 /// What a pool has, and has done. Sizes are in bytes.
@@ -195,7 +195,7 @@ pub unsafe extern "C" fn hl_pool_map(
 ) -> Status {
     // SAFETY: the caller hands in a live pool or null.
     status(unsafe { live(pool) }.and_then(|live| {
-        if text.is_null() || size == 0 {
+        if text.is_null() || size == 0 || size > MAX_SIZE {
             return Err(Error::InvalidArgument("invalid argument: there is no room for the text"));
         }
         // SAFETY: the caller hands in `size` characters.

@@ -3,6 +3,7 @@
 use super::{fail_with_null, live, status};
 use crate::error::{Error, Status};
 use crate::os;
+use crate::pool::MAX_SIZE;
 use crate::system::{MemoryPool, default_pool};
 use core::ffi::c_void;
 use core::ptr::NonNull;
@@ -143,7 +144,8 @@ pub unsafe extern "C" fn hl_pool_new_in(memory: *mut c_void, size: usize) -> *mu
 unsafe fn new_pool_in(memory: *mut u8, size: usize) -> Result<*mut hl_pool, Error> {
     let address = memory.addr();
     let memory = NonNull::new(memory).ok_or(Error::HeapNull)?;
-    let end = address.checked_add(size).ok_or(Error::HeapWraps { address, size })?;
+    let end = address.checked_add(size).filter(|_| size <= MAX_SIZE);
+    let end = end.ok_or(Error::HeapWraps { address, size })?;
     let handle_at = address.checked_next_multiple_of(align_of::<hl_pool>());
     let heap_at = handle_at.and_then(|handle| handle.checked_add(size_of::<hl_pool>()));
     let (Some(handle_at), Some(heap_at)) = (handle_at, heap_at.filter(|&heap| heap < end)) else {

@@ -30,10 +30,6 @@ impl<F: Copy> Clone for Callback<F> {
     }
 }
 
-/// Free bytes that were used are given back to the system when there are more than this, and more than a
-/// quarter of those in use.
-const PURGE_SLACK: usize = 16 << 20;
-
 /// A way in which a heap may serve a request from a number of bytes.
 type ServeFn = fn(&mut Heap, Request, usize) -> Option<Fresh>;
 
@@ -62,6 +58,8 @@ pub(super) struct Inner<R: RelaxStrategy> {
     low_memory_threshold: usize,
     low_memory_armed: bool,
     pub(super) grow: Option<Callback<GrowFn<R>>>,
+    /// Callbacks that run now.
+    pub(super) callbacks: u32,
     relax: PhantomData<fn() -> R>,
 }
 
@@ -89,6 +87,7 @@ impl<R: RelaxStrategy> Inner<R> {
             low_memory_threshold: 0,
             low_memory_armed: true,
             grow: None,
+            callbacks: 0,
             relax: PhantomData,
         }
     }
@@ -108,15 +107,14 @@ impl<R: RelaxStrategy> Inner<R> {
         if self.identity == 0 {
             self.identity = registry::new_pool_identity();
         }
-        // SAFETY: the heap is unregistered before it dies.
-        let heap = unsafe {
-            registry::register::<R, _>(start, size, || {
-                let heap = make(self.identity)?;
-                Ok((heap, heap.as_ref().entry()))
-            })
-        }?;
-        // SAFETY: the heap is new, its region disjoint from the others', and it is removed before it dies.
-        unsafe { self.heaps.insert(heap) };
+        registry::check_apart::<R>(start, size)?;
+        let heap = make(self.identity)?;
+        // SAFETY: the heap is new, its region disjoint from the others', and it is removed from both before
+        // it dies.
+        unsafe {
+            registry::register::<R>(heap.as_ref().entry());
+            self.heaps.insert(heap);
+        }
         self.generation += 1;
         self.home.get_or_insert(heap);
         self.capacity += self.heaps.get(heap).capacity_bytes();
@@ -185,7 +183,6 @@ impl<R: RelaxStrategy> Inner<R> {
             at = self.heaps.after(at);
         }
         self.trim();
-        self.rearm_low_memory();
     }
 
     /// Does something to a heap, and keeps the books of its bytes (P2).
@@ -197,6 +194,7 @@ impl<R: RelaxStrategy> Inner<R> {
         self.capacity = self.capacity - capacity + new_capacity;
         self.used = self.used - used + new_used;
         self.peak_used = self.peak_used.max(self.used);
+        self.rearm_low_memory();
         result
     }
 
@@ -220,7 +218,10 @@ impl<R: RelaxStrategy> Inner<R> {
             return Some(block);
         }
         let grow_and_alloc: ServeFn = |heap, request, budget| {
-            if heap.grow(request, budget) { heap.alloc(request, budget) } else { None }
+            if !heap.grow(request, budget) {
+                return None;
+            }
+            heap.alloc(request, budget).or_else(|| heap.alloc_last(request, budget))
         };
         self.try_all(request, Heap::alloc)
             .or_else(|| self.try_all(request, grow_and_alloc))
@@ -260,13 +261,11 @@ impl<R: RelaxStrategy> Inner<R> {
     /// Why [`Inner::alloc`] found nothing.
     pub(super) fn refusal(&self, request: Request) -> Error {
         let Request { size, .. } = request;
-        let budget = self.budget();
-        let heaps = || self.heaps.iter().map(|heap| self.heaps.get(heap));
-        let mut serving = heaps().filter(|heap| !heap.draining).peekable();
-        if self.limit != NO_LIMIT
-            && serving.peek().is_some()
-            && serving.all(|heap| heap.least_bytes(request) > budget)
-        {
+        let heaps = self.heaps.iter().map(|heap| self.heaps.get(heap));
+        let serving = heaps.filter(|heap| !heap.draining);
+        // Where no heap could ever serve it, a new one would take the size at least.
+        let least = serving.filter_map(|heap| heap.least_bytes(request)).min().unwrap_or(size);
+        if least > self.budget() {
             return Error::LimitReached { size, used: self.used, limit: self.limit };
         }
         Error::OutOfMemory { size }
@@ -305,9 +304,7 @@ impl<R: RelaxStrategy> Inner<R> {
     fn gained_granules(&mut self, heap: NonNull<Heap>, granules: u32) {
         let this = self.heaps.get_mut(heap);
         self.used -= granules as usize * this.granule();
-        if this.purgeable_bytes() > PURGE_SLACK + self.used / 4 {
-            this.purge();
-        }
+        this.purge_if_worthwhile(self.used);
         self.rearm_low_memory();
     }
 
@@ -322,6 +319,11 @@ impl<R: RelaxStrategy> Inner<R> {
         // A block that outgrows a draining heap moves out.
         let budget = if self.heaps.get(heap).draining { 0 } else { self.budget() };
         self.on_heap(heap, |heap| heap.resize(live, size, budget))
+    }
+
+    /// Gives back what can be given back of a live block that holds `size` bytes where it is.
+    pub(super) fn shrink(&mut self, heap: NonNull<Heap>, live: Live, size: usize) {
+        self.on_heap(heap, |heap| heap.shrink(live, size));
     }
 
     pub(super) fn owns(&self, address: usize) -> bool {

@@ -15,6 +15,7 @@ mod heaps;
 mod inner;
 mod lock;
 mod registry;
+mod shortage;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ use crate::error::{Error, Status};
 use crate::slab::{ClassId, MAX_OBJECT};
 use core::ptr::NonNull;
 use heap::{Fresh, Heap, Request};
-use inner::{Callback, Inner, Progress};
+use inner::{Callback, Inner};
 use lock::{Guard, Lock};
 use spin::RelaxStrategy;
 
@@ -39,6 +40,9 @@ pub type GrowFn<R> = unsafe fn(pool: &MemoryPool<R>, needed: usize, context: Con
 
 /// Is told that only so many free bytes are left.
 pub type LowMemoryFn<R> = unsafe fn(pool: &MemoryPool<R>, free_bytes: usize, context: Context);
+
+/// Adds a heap that has room for a block of so many bytes with that alignment; false if there is none.
+pub(crate) type SourceFn<R> = fn(pool: &MemoryPool<R>, size: usize, alignment: usize) -> bool;
 
 /// A set of heaps, out of which blocks of memory are allocated, and to which they are released.
 ///
@@ -72,7 +76,7 @@ pub type LowMemoryFn<R> = unsafe fn(pool: &MemoryPool<R>, free_bytes: usize, con
 pub struct MemoryPool<R: RelaxStrategy = spin::Spin> {
     inner: Lock<Inner<R>, R>,
     /// Where the pool gets a heap from by itself.
-    source: Option<fn(&MemoryPool<R>, usize) -> bool>,
+    source: Option<SourceFn<R>>,
     /// Held by the thread that asks the source, so that others don't ask for the same.
     growth: Lock<(), R>,
 }
@@ -99,14 +103,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     /// A pool that calls `source` for a heap when it has no room for so many bytes.
-    pub(crate) const fn with_source(source: fn(&MemoryPool<R>, usize) -> bool) -> Self {
+    pub(crate) const fn with_source(source: SourceFn<R>) -> Self {
         Self::with(Some(source), false)
     }
 
-    const fn with(
-        source: Option<fn(&MemoryPool<R>, usize) -> bool>,
-        single_threaded: bool,
-    ) -> Self {
+    const fn with(source: Option<SourceFn<R>>, single_threaded: bool) -> Self {
         let inner = Lock::new(Inner::new(), single_threaded);
         MemoryPool { inner, source, growth: Lock::new((), single_threaded) }
     }
@@ -234,65 +235,6 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.alloc_slow(Request { size, alignment }).map(|block| block.address)
     }
 
-    /// Allocates from wherever there is memory, and calls the callbacks where there is none.
-    #[cold]
-    #[inline(never)]
-    fn alloc_slow(&self, request: Request) -> Result<Fresh, Error> {
-        let Request { size, .. } = request;
-        if size > MAX_SIZE {
-            return Err(Error::SizeOverflow { count: 1, size });
-        }
-        let (mut warned, mut in_vain) = (false, false);
-        loop {
-            let mut inner = self.lock();
-            let fresh = inner.alloc(request);
-            if let Some(block) = fresh {
-                let due = inner.low_memory_due();
-                drop(inner);
-                if let Some((callback, free_bytes)) = due {
-                    self.warn(callback, free_bytes);
-                }
-                return Ok(block);
-            }
-            let error = inner.refusal(request);
-            let before = inner.progress();
-            let (low_memory, grow, free_bytes) = (inner.low_memory, inner.grow, inner.free_bytes());
-            drop(inner);
-            if let Some(callback) = low_memory.filter(|_| !warned) {
-                warned = true;
-                self.warn(callback, free_bytes);
-                continue;
-            }
-            let grown = !matches!(error, Error::LimitReached { .. })
-                && (self.grow_from_source(size, before)
-                    || grow.is_some_and(|grow| {
-                        // SAFETY: whoever set the callback promised that it may be called.
-                        unsafe { (grow.function)(self, size, grow.context) }
-                    }));
-            let mut inner = self.lock();
-            // A callback that claims success twice but changed nothing would be asked for ever.
-            let unchanged = inner.progress() == before;
-            if !grown || (in_vain && unchanged) {
-                inner.count_failure();
-                return Err(error);
-            }
-            in_vain = unchanged;
-        }
-    }
-
-    /// Asks the source for a heap, unless another thread has got one since the pool was as in `before`.
-    fn grow_from_source(&self, size: usize, before: Progress) -> bool {
-        let Some(source) = self.source else { return false };
-        let _growth = self.growth.lock();
-        let grown_meanwhile = self.lock().progress().generation != before.generation;
-        grown_meanwhile || source(self, size)
-    }
-
-    fn warn(&self, callback: Callback<LowMemoryFn<R>>, free_bytes: usize) {
-        // SAFETY: whoever set the callback promised that it may be called.
-        unsafe { (callback.function)(self, free_bytes, callback.context) }
-    }
-
     /// Releases a block.
     ///
     /// # Errors
@@ -347,20 +289,43 @@ impl<R: RelaxStrategy> MemoryPool<R> {
                 return Err(Error::SizeOverflow { count: 1, size });
             }
             if inner.resize(heap, live, size) {
+                let due = inner.low_memory_due();
+                drop(inner);
+                self.warn(due);
                 return Ok(block);
             }
             live.size
         };
-        // The block is the caller's until it is released, so it can be copied without the lock.
-        let new = match self.alloc(size) {
-            Ok(new) => new,
-            Err(_) if size <= old_size => return Ok(block),
-            Err(error) => return Err(error),
+        let new = if size > old_size {
+            self.alloc(size)?
+        } else {
+            // Smaller, and too much smaller to stay: but no reason to ask anybody for memory.
+            let new = self.lock().alloc(Request { size, alignment: MIN_ALIGNMENT });
+            match new {
+                Some(new) => new.address,
+                None => return Ok(self.shrink(block, size)),
+            }
         };
+        // The block is the caller's until it is released, so it can be copied without the lock.
         // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes.
         unsafe { new.copy_from_nonoverlapping(block, old_size.min(size)) };
         // SAFETY: the caller's promise.
-        unsafe { self.release(block) }.map(|()| new)
+        if let Err(error) = unsafe { self.release(block) } {
+            // Somebody released it meanwhile, against the caller's promise.
+            // SAFETY: nobody knows the new block.
+            let _ = unsafe { self.release(new) };
+            return Err(error);
+        }
+        Ok(new)
+    }
+
+    /// Gives back what can be given back of a live block that stays where it is.
+    fn shrink(&self, block: NonNull<u8>, size: usize) -> NonNull<u8> {
+        let mut inner = self.lock();
+        if let Some((heap, live)) = inner.live(block.addr().get()) {
+            inner.shrink(heap, live, size);
+        }
+        block
     }
 
     /// Bytes that may be used of the live block that starts at `block`.

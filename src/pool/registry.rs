@@ -66,36 +66,35 @@ impl Registry {
     }
 }
 
-/// Registers the entry of what `make` makes, a heap of `size` bytes at `start`.
+/// Checks that the `size` bytes at `start` share no memory with a heap of another pool; they may lie inside a
+/// block of one, behind its metadata.
 ///
 /// # Errors
-/// `HeapOverlaps`, and nothing is made, if the heap shares memory with one of another pool; it may lie
-/// inside a block of one, behind its metadata. Those of `make`.
-///
-/// # Safety
-/// R1 holds for the entry until it is unregistered.
-pub(super) unsafe fn register<R: RelaxStrategy, T>(
-    start: usize,
-    size: usize,
-    make: impl FnOnce() -> Result<(T, NonNull<Entry>), Error>,
-) -> Result<T, Error> {
+/// `HeapOverlaps`.
+pub(super) fn check_apart<R: RelaxStrategy>(start: usize, size: usize) -> Result<(), Error> {
     let mut registry = lock::<R>();
+    let end = start + size;
     let mut before = None;
     while let Some(at) = *registry.link(before) {
-        let other = registry.get(at);
-        let (end, other_end) = (start + size, other.start + other.size);
-        let apart = end <= other.start || other_end <= start;
-        let inside = other.start < start && end <= other_end;
+        let Entry { start: other, size: other_size, .. } = *registry.get(at);
+        let apart = end <= other || other + other_size <= start;
+        let inside = other < start && end <= other + other_size;
         if !apart && !inside {
-            let (other, other_size) = (other.start, other.size);
             return Err(Error::HeapOverlaps { address: start, size, other, other_size });
         }
         before = Some(at);
     }
-    let (made, entry) = make()?;
+    Ok(())
+}
+
+/// Registers an entry.
+///
+/// # Safety
+/// R1 holds for it until it is unregistered.
+pub(super) unsafe fn register<R: RelaxStrategy>(entry: NonNull<Entry>) {
+    let mut registry = lock::<R>();
     let first = registry.first.replace(entry);
     registry.get(entry).next = first;
-    Ok(made)
 }
 
 /// Takes an entry out of the registry.

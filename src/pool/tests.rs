@@ -282,6 +282,80 @@ fn heaps_of_every_small_size_are_refused_or_usable_and_nothing_outside_is_touche
 }
 
 #[test]
+fn a_region_at_the_end_of_the_address_space_is_refused() {
+    let pool = Pool::new();
+    for from_end in (0..200).chain([4096, 65_536, 1 << 20, 1 << 24]) {
+        for size in
+            [1, 16, from_end / 2, from_end, from_end + 1, from_end + 2, MAX_SIZE, usize::MAX]
+        {
+            let start = core::ptr::without_provenance_mut(usize::MAX - from_end);
+            if size > 400 && size <= from_end {
+                continue;
+            }
+            // SAFETY: no heap can be made there, so that nothing is read or written.
+            let refused = unsafe { pool.add_heap(start, size) }.unwrap_err().status();
+            let wraps = size > from_end;
+            assert_eq!(refused == Status::HeapWraps, wraps, "{size} bytes {from_end} from the end");
+        }
+    }
+}
+
+fn call_back(pool: &Pool, _: usize, [calls, ..]: Context) -> bool {
+    // SAFETY: the context is the test's counter.
+    unsafe { *calls.cast::<u32>() += 1 };
+    // What is left is too little for this, so that the callback would be called again.
+    assert!(pool.alloc(8000).is_err());
+    true
+}
+
+#[test]
+fn a_callback_that_runs_out_of_memory_itself_ends() {
+    let mut memory = region(8000);
+    let pool = Pool::new();
+    add(&pool, &mut memory).unwrap();
+    let mut calls = 0u32;
+    let context = [(&raw mut calls).cast(), core::ptr::null_mut(), core::ptr::null_mut()];
+    // SAFETY: the counter outlives the last allocation.
+    unsafe {
+        pool.set_grow_callback(Some(call_back), context);
+        pool.set_low_memory_callback(
+            0,
+            Some(|pool, free, context| _ = call_back(pool, free, context)),
+            context,
+        );
+    }
+    assert_eq!(pool.alloc(8000).unwrap_err().status(), Status::OutOfMemory);
+    assert!(calls >= 2);
+    assert_eq!(pool.check(), Ok(()));
+}
+
+#[test]
+fn a_limit_does_not_hide_that_no_heap_is_large_enough() {
+    let (mut small, mut large) = (region(100_000), region(3_000_000));
+    let pool = Pool::new();
+    add(&pool, &mut small).unwrap();
+    pool.set_limit(Some(1 << 30));
+    assert_eq!(pool.alloc(2_000_000).unwrap_err().status(), Status::OutOfMemory);
+    add(&pool, &mut large).unwrap();
+    assert!(pool.alloc(2_000_000).is_ok());
+}
+
+#[test]
+fn a_block_that_cannot_move_still_gives_back_its_tail() {
+    let mut memory = region(1 << 21);
+    let pool = Pool::new();
+    add(&pool, &mut memory).unwrap();
+    let block = pool.alloc(1_000_000).unwrap();
+    pool.set_limit(Some(pool.stats().used_bytes));
+    // SAFETY: the block is live.
+    assert_eq!(unsafe { pool.resize(block, 100) }, Ok(block));
+    assert_eq!(pool.usable_size(block), Ok(4096));
+    let stats = pool.stats();
+    assert_eq!((stats.used_bytes, stats.failures), (4096, 0));
+    assert_eq!(pool.check(), Ok(()));
+}
+
+#[test]
 fn metadata_takes_at_most_4_percent_from_64_kib_on() {
     for size in (16..27).flat_map(|shift| [1usize << shift, (1 << shift) * 3 / 2]) {
         let mut memory = region(size);

@@ -27,11 +27,9 @@ impl Slab {
             rooms += usize::from(has_bit);
             spans += 1;
         }
-        let bits = self.rooms.len();
         let origin = Granule(0);
         require(spans == self.spans_in_use, "L4: the spans in use are counted", origin)?;
-        require(self.rooms.count(0, bits) == rooms, "L2: only spans have a room bit", origin)?;
-        require(self.rooms.check(0, bits), "B1: the room bits' levels agree", origin)?;
+        require(self.rooms.findable() == rooms, "L2: only spans have a room bit", origin)?;
         for (index, &current) in self.current.iter().enumerate() {
             if let Some(next) = self.next[index] {
                 // SAFETY: a next span is in use (L1).

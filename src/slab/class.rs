@@ -42,7 +42,7 @@ pub(crate) struct ClassId(u8);
 pub(crate) struct Class {
     /// Bytes of an object.
     pub(crate) size: u32,
-    /// `ceil(2^32 / size)`: see [`Class::locate`].
+    /// `ceil(2^32 / size)`: see [`locate`].
     pub(crate) magic: u32,
     /// Order of the span that suits the class best.
     pub(crate) span_order: u8,

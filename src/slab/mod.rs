@@ -33,14 +33,12 @@ pub(crate) use class::{ClassId, MAX_OBJECT, SPAN_GRANULE_SHIFT};
 pub(crate) use span::{Place, Span};
 
 use crate::bits::{Bitmap, MAX_BITS};
-use crate::buddy::{Buddy, Granule, Order};
+use crate::buddy::{Buddy, Granule, MAX_GRANULES, Order};
 use class::{CLASSES, MAX_SPAN_ORDER};
 use core::ptr::NonNull;
 
-/// The most granules of a heap that has spans.
-pub(crate) const MAX_SPAN_GRANULES: usize = MAX_BITS / 64;
-
-const _: () = assert!(CLASSES <= 64);
+// The room bits of the largest heap fit a bitmap.
+const _: () = assert!(CLASSES * MAX_GRANULES <= MAX_BITS);
 
 /// The spans of one heap.
 pub(crate) struct Slab {
@@ -64,26 +62,28 @@ pub(crate) struct Slab {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused;
 
-/// Bytes of the descriptors and room bits for a heap of `capacity` granules, to be aligned for [`Span`].
-pub(crate) const fn metadata_bytes(capacity: usize) -> usize {
-    capacity * size_of::<Span>() + Bitmap::words(CLASSES * capacity) * size_of::<u64>()
+/// Bytes of the room bits for a heap of `capacity` granules, to be aligned for `u64`.
+pub(crate) const fn room_bytes(capacity: usize) -> usize {
+    Bitmap::words(CLASSES * capacity) * size_of::<u64>()
 }
 
 impl Slab {
     /// The spans, none so far, of the heap whose granule 0 is at `heap`.
     ///
     /// # Safety
-    /// `metadata` is aligned for [`Span`] and points to [`metadata_bytes`]`(capacity)` zeroed bytes, which
-    /// for the life of the slab are valid and used by it alone. Every call gets the same buddy system,
+    /// `rooms` is aligned for `u64` and points to [`room_bytes`]`(capacity)` zeroed bytes, `spans` to a
+    /// descriptor a granule, not initialised; for the life of the slab both are valid and used by it alone.
+    /// `capacity` is at most [`MAX_GRANULES`]. Every call gets the same buddy system,
     /// whose granules are the `1 << SPAN_GRANULE_SHIFT` bytes each from `heap` on; an address that is a
     /// multiple of a block size is one in granules from the buddy's origin.
-    pub(crate) unsafe fn new(metadata: NonNull<u8>, heap: NonNull<u8>, capacity: u32) -> Slab {
-        let spans = metadata.cast::<Span>();
-        // SAFETY: the room bits come behind the descriptors, zeroed and ours (contract of `new`).
-        let rooms = unsafe {
-            let words = spans.add(capacity as usize).cast();
-            Bitmap::new(words, CLASSES * capacity as usize)
-        };
+    pub(crate) unsafe fn new(
+        rooms: NonNull<u8>,
+        spans: NonNull<Span>,
+        heap: NonNull<u8>,
+        capacity: u32,
+    ) -> Slab {
+        // SAFETY: the caller's promise.
+        let rooms = unsafe { Bitmap::new(rooms.cast(), CLASSES * capacity as usize) };
         // A small heap can't afford a large span for each class: at most 1/64 of it.
         let max_span_order = (capacity / 64).max(1).ilog2().min(MAX_SPAN_ORDER as u32) as u8;
         Slab {
@@ -130,9 +130,13 @@ impl Slab {
     /// Allocates an object from the current span of its class.
     #[inline]
     pub(crate) fn alloc(&mut self, id: ClassId) -> Option<NonNull<u8>> {
-        // SAFETY: a current span is in use (L1), or `NO_SPAN`, which has no object to take.
-        let current = unsafe { self.current[id.index()].as_mut() };
-        let object = current.alloc()?;
+        let mut current = self.current[id.index()];
+        // SAFETY: a current span is in use (L1), or `NO_SPAN`; both can be read.
+        if !unsafe { current.as_ref() }.has_room() {
+            return None;
+        }
+        // SAFETY: it has room, so it is not `NO_SPAN` but in use, and used by nobody else.
+        let object = unsafe { current.as_mut() }.alloc()?;
         self.allocated[id.index()] += 1;
         Some(object)
     }

@@ -18,13 +18,14 @@ fn heap(granules: u32) -> Heap {
     let shape = Shape { lead, capacity: granules, trim_shift: 5, track_use: false };
     let base = NonNull::new(core::ptr::without_provenance_mut((1 << 32) + lead as usize * GRANULE))
         .unwrap();
-    let slab_bytes = metadata_bytes(granules as usize);
+    let span_bytes = granules as usize * size_of::<Span>();
+    let slab_bytes = span_bytes + room_bytes(granules as usize);
     let mut books = vec![0u128; (slab_bytes + shape.metadata_bytes()) / 16 + 8];
     let start = NonNull::new(books.as_mut_ptr()).unwrap().cast::<u8>();
     // SAFETY: both get zeroed, aligned memory of their own, which moves together with them.
     let (buddy, slab) = unsafe {
         let start = start.add(start.align_offset(align_of::<Span>()));
-        let slab = Slab::new(start, base, granules);
+        let slab = Slab::new(start.add(span_bytes), start.cast(), base, granules);
         (Buddy::new(start.add(slab_bytes), shape), slab)
     };
     let mut heap = Heap { base, buddy, slab, _books: books };

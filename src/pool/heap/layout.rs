@@ -28,6 +28,7 @@ const fn granule_shift(size: usize, has_spans: bool) -> u32 {
 }
 
 /// The memory of a heap that has a [`Backing`].
+#[derive(Clone, Copy)]
 pub(crate) struct Reservation {
     /// Where the heap's granules are, or can be committed; at a multiple of a granule.
     pub(crate) memory: NonNull<u8>,
@@ -49,6 +50,7 @@ struct Parts {
     entry: usize,
     buddy: usize,
     slab: usize,
+    rooms: usize,
     spans: usize,
     end: usize,
 }
@@ -59,17 +61,13 @@ impl Parts {
         let buddy = entry + size_of::<Entry>();
         let end = buddy + shape.metadata_bytes();
         if !has_spans {
-            return Parts { entry, buddy, slab: end, spans: end, end };
+            return Parts { entry, buddy, slab: end, rooms: end, spans: end, end };
         }
+        let granules = shape.capacity as usize;
         let slab = end.next_multiple_of(align_of::<Slab>());
-        let spans = (slab + size_of::<Slab>()).next_multiple_of(align_of::<Span>());
-        Parts {
-            entry,
-            buddy,
-            slab,
-            spans,
-            end: spans + slab::metadata_bytes(shape.capacity as usize),
-        }
+        let rooms = slab + size_of::<Slab>();
+        let spans = (rooms + slab::room_bytes(granules)).next_multiple_of(align_of::<Span>());
+        Parts { entry, buddy, slab, rooms, spans, end: spans + granules * size_of::<Span>() }
     }
 }
 
@@ -89,7 +87,7 @@ pub(crate) fn reserved_metadata_bytes(size: usize) -> usize {
 }
 
 /// The most bytes of a heap with a [`Backing`].
-pub(crate) const MAX_RESERVATION: usize = slab::MAX_SPAN_GRANULES << SPAN_GRANULE_SHIFT;
+pub(crate) const MAX_RESERVATION: usize = MAX_GRANULES << SPAN_GRANULE_SHIFT;
 
 impl Heap {
     /// Makes a heap of the `size` bytes at `start`, its metadata first.
@@ -103,32 +101,36 @@ impl Heap {
         pool: u64,
     ) -> Result<NonNull<Heap>, Error> {
         let address = start.addr().get();
-        let too_small = Error::HeapTooSmall { address, size };
         let has_spans = size >= SPANS_FROM;
-        let shift = granule_shift(size, has_spans);
-        let granule = 1 << shift;
+        let granule = 1usize << granule_shift(size, has_spans);
         let alignment = if has_spans { align_of::<Span>() } else { align_of::<Heap>() };
-        let metadata = address.next_multiple_of(alignment);
+        let too_small = Error::HeapTooSmall { address, size };
+        let metadata = address.checked_next_multiple_of(alignment).ok_or(too_small)?;
         let end = (address + size) & !(granule - 1);
         let parts = |granules| Parts::new(shape(0, granules, has_spans, false), has_spans);
-        let first = |granules| (metadata + parts(granules).end).next_multiple_of(granule);
-        let fits = |granules| first(granules) + (granules << shift) <= end;
+        let first_with = |granules: usize| {
+            metadata.checked_add(parts(granules).end)?.checked_next_multiple_of(granule)
+        };
+        // Granules behind the metadata for so many.
+        let room_beside =
+            |granules| first_with(granules).map_or(0, |first| end.saturating_sub(first) / granule);
         // The metadata for all that the region could hold leaves room for some; then as many more as fit.
-        let most = (size >> shift).clamp(1, MAX_GRANULES);
-        let mut granules = end.saturating_sub(first(most)) >> shift;
-        while granules < most && fits(granules + 1) {
+        let most = (size / granule).clamp(1, MAX_GRANULES);
+        let mut granules = room_beside(most).min(most);
+        while granules < most && room_beside(granules + 1) > granules {
             granules += 1;
         }
         if granules == 0 {
             return Err(too_small);
         }
-        let (parts, first) = (parts(granules), first(granules));
-        // SAFETY: both lie inside the region, by `fits`.
+        let first = first_with(granules).ok_or(too_small)?;
+        let parts = parts(granules);
+        // SAFETY: both lie inside the region: there is room for that many granules behind the metadata.
         let (metadata, first) =
             unsafe { (start.add(metadata - address), start.add(first - address)) };
-        // SAFETY: the metadata is inside the region and ours.
-        unsafe { metadata.write_bytes(0, parts.end) };
-        // SAFETY: the metadata is zeroed and, as `fits` says, large enough and before granule 0.
+        // SAFETY: the metadata is inside the region and ours. Descriptors are written before they are read.
+        unsafe { metadata.write_bytes(0, parts.spans) };
+        // SAFETY: the metadata is zeroed but for the descriptors, and lies before granule 0.
         let heap = unsafe {
             Heap::at(metadata, parts, Region { start: address, size, pool }, first, granules, None)
         };
@@ -156,7 +158,7 @@ impl Heap {
     }
 
     /// # Safety
-    /// `metadata` has zeroed bytes for the `parts` of that many granules, `first` is at a multiple of the
+    /// `metadata` has bytes for the `parts` of that many granules, zeroed but for the descriptors, `first` is at a multiple of the
     /// granule, and both are the heap's alone.
     unsafe fn at(
         metadata: NonNull<u8>,
@@ -177,7 +179,8 @@ impl Heap {
         unsafe {
             let slab = has_spans.then(|| {
                 let slab = metadata.add(parts.slab).cast::<Slab>();
-                slab.write(Slab::new(metadata.add(parts.spans), first, granules as u32));
+                let (rooms, spans) = (metadata.add(parts.rooms), metadata.add(parts.spans).cast());
+                slab.write(Slab::new(rooms, spans, first, granules as u32));
                 slab
             });
             metadata.add(parts.entry).cast().write(Entry::new(start, size, pool));
@@ -194,6 +197,7 @@ impl Heap {
                 live_runs: 0,
                 live_run_granules: 0,
                 runs_allocated: 0,
+                purge_above: 0,
                 shift: shift as u8,
                 draining: false,
             });

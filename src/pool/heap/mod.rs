@@ -81,6 +81,8 @@ pub(crate) struct Heap {
     live_runs: u32,
     live_run_granules: u32,
     runs_allocated: u64,
+    /// Free bytes that were used are worth a purge when there are more than this.
+    purge_above: usize,
     shift: u8,
     pub(super) draining: bool,
 }
@@ -124,6 +126,11 @@ impl Heap {
         (granules as usize) << self.shift
     }
 
+    /// Whole granules in so many bytes, or more than any heap has.
+    fn granules_in(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes >> self.shift).unwrap_or(u32::MAX)
+    }
+
     /// The granule that holds `address`, if there is one.
     #[inline]
     fn granule_at(&self, address: usize) -> Option<Granule> {
@@ -157,9 +164,9 @@ impl Heap {
 
     /// Granules and alignment of the run that a request needs.
     fn run_for(&self, request: Request) -> (u32, Order) {
-        let granules = request.size.div_ceil(self.granule()).max(1);
+        let granules = self.granules_in(request.size.saturating_add(self.granule() - 1)).max(1);
         let alignment = request.alignment.trailing_zeros().saturating_sub(self.shift as u32);
-        (granules.min(u32::MAX as usize) as u32, Order(alignment as u8))
+        (granules, Order(alignment as u8))
     }
 
     /// Allocates an object from a span of its class that has room.
@@ -172,7 +179,7 @@ impl Heap {
     /// Allocates what is asked for from the place that suits it best, taking up to `budget` bytes of free
     /// granules.
     pub(super) fn alloc(&mut self, request: Request, budget: usize) -> Option<Fresh> {
-        let granules = (budget >> self.shift).min(u32::MAX as usize) as u32;
+        let granules = self.granules_in(budget);
         let Some(id) = self.class_for(request) else {
             return self.alloc_run(request, granules);
         };
@@ -183,7 +190,7 @@ impl Heap {
 
     /// Allocates what [`Heap::alloc`] could not, from any place that will do, in a heap that has settled.
     pub(super) fn alloc_last(&mut self, request: Request, budget: usize) -> Option<Fresh> {
-        let granules = (budget >> self.shift).min(u32::MAX as usize) as u32;
+        let granules = self.granules_in(budget);
         let id = self.class_for(request)?;
         let (slab, buddy) = self.slab_mut()?;
         let object = slab.alloc_last(buddy, id, request.alignment, granules)?;
@@ -245,7 +252,10 @@ impl Heap {
     /// False where it would have to move, to be large enough or not to waste more than half of it.
     pub(super) fn resize(&mut self, live: Live, size: usize, budget: usize) -> bool {
         let Some(head) = live.run else {
-            return size <= live.size && size >= live.size / 2;
+            let fits = size <= live.size;
+            return fits
+                && (size >= live.size / 2
+                    || ClassId::holding(size).class().size as usize == live.size);
         };
         if self.slab.is_some() && size <= MAX_OBJECT {
             return false;
@@ -254,11 +264,24 @@ impl Heap {
         if granules > self.buddy.end() {
             return false;
         }
-        let length = (live.size >> self.shift) as u32;
+        let length = self.granules_in(live.size);
         let growth = self.bytes(self.buddy.run_length(granules)).saturating_sub(live.size);
         if growth > budget {
             return false;
         }
+        self.resize_run(head, length, granules)
+    }
+
+    /// Gives back the tail of a live run behind `size` bytes.
+    pub(super) fn shrink(&mut self, live: Live, size: usize) {
+        let (granules, _) = self.run_for(Request { size, alignment: 1 });
+        let length = self.granules_in(live.size);
+        if let Some(head) = live.run.filter(|_| granules < length) {
+            self.resize_run(head, length, granules);
+        }
+    }
+
+    fn resize_run(&mut self, head: Granule, length: u32, granules: u32) -> bool {
         let Some(new_length) = self.buddy.resize_run(head, length, granules) else { return false };
         self.live_run_granules = self.live_run_granules - length + new_length;
         true
@@ -288,53 +311,66 @@ impl Heap {
         }
     }
 
-    /// The order of the block that serves a request, `None` if the heap can never have it, and the bytes
-    /// that this takes.
-    fn block_for(&self, request: Request) -> Option<(Order, usize)> {
+    /// The fewest bytes of granules with which a request can be served; `None` if the heap never can.
+    pub(super) fn least_bytes(&self, request: Request) -> Option<usize> {
+        if let Some(id) = self.class_for(request) {
+            return Some(self.bytes(Order(id.class().least_span_order()).granules()));
+        }
+        let (granules, _) = self.run_for(request);
+        (granules <= self.buddy.capacity()).then(|| self.bytes(self.buddy.run_length(granules)))
+    }
+
+    /// The granules of the block that serves a request best with up to `budget` bytes, and the order of the
+    /// smallest that holds it; `None` if the heap can't have it.
+    fn block_for(&self, request: Request, budget: usize) -> Option<(u32, Order)> {
+        let least = self.least_bytes(request).filter(|&least| least <= budget)?;
         if let (Some(id), Some(slab)) = (self.class_for(request), self.slab()) {
             let order = Order(slab.span_order(id));
-            return Some((order, self.bytes(order.granules())));
+            let granules = order.granules().min(self.granules_in(budget));
+            return Some((granules, order.min(Order::within(granules))));
         }
-        let (granules, alignment) = self.run_for(request);
-        if granules > self.buddy.capacity() {
-            return None;
-        }
-        let length = self.buddy.run_length(granules);
-        Some((Order::holding(length).max(alignment), self.bytes(length)))
+        let granules = self.granules_in(least);
+        let (_, alignment) = self.run_for(request);
+        (alignment <= Order::MAX).then(|| (granules, Order::holding(granules).max(alignment)))
     }
 
-    /// The fewest bytes of granules with which a request can be served.
-    pub(super) fn least_bytes(&self, request: Request) -> usize {
-        match self.class_for(request) {
-            Some(id) => self.bytes(Order(id.class().least_span_order()).granules()),
-            None => self.block_for(request).map_or(usize::MAX, |(_, bytes)| bytes),
-        }
-    }
-
-    /// Commits more of a reservation, enough to serve the request from `budget` bytes. False if there is no more.
+    /// Commits more of a reservation, enough to serve the request from `budget` bytes. False if there is no
+    /// more.
     pub(super) fn grow(&mut self, request: Request, budget: usize) -> bool {
         const LEAST: u32 = (1 << 20) >> SPAN_GRANULE_SHIFT;
         const MOST: u32 = (64 << 20) >> SPAN_GRANULE_SHIFT;
         // Systems with pages larger than a granule commit those.
         const STEP: u32 = (64 << 10) >> SPAN_GRANULE_SHIFT;
         let Some(backing) = self.backing else { return false };
-        let Some((order, bytes)) = self.block_for(request) else { return false };
-        if bytes > budget {
-            return false;
-        }
-        let end = self.buddy.end();
-        let Some(needed) = self.buddy.end_with_another(order) else { return false };
-        let generous = needed.max(end + (end / 8).clamp(LEAST, MOST)).next_multiple_of(STEP);
-        [generous, needed.next_multiple_of(STEP)].into_iter().any(|wanted| {
-            let new_end = wanted.min(self.buddy.capacity());
+        let Some((granules, order)) = self.block_for(request, budget) else { return false };
+        let (end, capacity) = (self.buddy.end(), self.buddy.capacity());
+        // A whole block if the reservation has one, or else as much as could do with what is free before it.
+        let needed = self.buddy.end_with_another(order).unwrap_or(end + granules).min(capacity);
+        let generous = needed.max(end + (end / 8).clamp(LEAST, MOST));
+        [generous, needed].into_iter().any(|wanted| {
+            let new_end = wanted.next_multiple_of(STEP).min(capacity);
             let start = self.address_of(Granule(end));
             // SAFETY: the memory behind the last granule is reserved up to the capacity.
-            let committed = unsafe { (backing.commit)(start, self.bytes(new_end - end)) };
+            let committed =
+                new_end > end && unsafe { (backing.commit)(start, self.bytes(new_end - end)) };
             if committed {
                 self.buddy.extend(new_end);
             }
             committed
         })
+    }
+
+    /// [`Heap::purge`], if there is enough to be worth it beside `used` bytes of the pool.
+    pub(super) fn purge_if_worthwhile(&mut self, used: usize) {
+        /// Purging costs system calls now and page faults later.
+        const SLACK: usize = 16 << 20;
+        let purgeable = self.bytes(self.buddy.purgeable());
+        if purgeable > self.purge_above.max(SLACK + used / 4) {
+            self.purge();
+            // What the system refuses it would refuse again.
+            let refused = self.bytes(self.buddy.purgeable());
+            self.purge_above = if refused == 0 { 0 } else { refused + purgeable };
+        }
     }
 
     /// Gives free pages back to the system, and says how many bytes.
@@ -348,12 +384,6 @@ impl Heap {
             unsafe { (backing.purge)(address, (end.0 - start.0) as usize * (1 << shift)) }
         });
         self.bytes(purged)
-    }
-
-    /// Bytes that [`Heap::purge`] would give back.
-    #[inline]
-    pub(super) fn purgeable_bytes(&self) -> usize {
-        self.bytes(self.buddy.purgeable())
     }
 
     /// Merges all that can be merged: spares, and spans that have no live object.

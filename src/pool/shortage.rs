@@ -1,0 +1,109 @@
+//! What a pool does when no heap has room: it asks its source, and calls the callbacks.
+
+use super::heap::{Fresh, Request};
+use super::inner::{Callback, Inner, Progress};
+use super::{LowMemoryFn, MAX_SIZE, MemoryPool};
+use crate::error::Error;
+use spin::RelaxStrategy;
+
+/// Callbacks that may run at once, in different threads or one in another: one that runs out of memory itself
+/// ends there, and not at the end of the stack.
+const MOST_CALLBACKS: u32 = 4;
+
+/// What was tried for a request.
+#[derive(Default)]
+struct Tried {
+    low_memory: bool,
+    source: bool,
+    /// The last callback that claimed to have grown the pool had changed nothing.
+    in_vain: bool,
+}
+
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Allocates from wherever there is memory, and asks for some where there is none.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn alloc_slow(&self, request: Request) -> Result<Fresh, Error> {
+        let Request { size, .. } = request;
+        if size > MAX_SIZE {
+            return Err(Error::SizeOverflow { count: 1, size });
+        }
+        let mut tried = Tried::default();
+        loop {
+            let mut inner = self.lock();
+            if let Some(block) = inner.alloc(request) {
+                let due = inner.low_memory_due();
+                drop(inner);
+                self.warn(due);
+                return Ok(block);
+            }
+            let error = inner.refusal(request);
+            let before = inner.progress();
+            drop(inner);
+            if !self.remedy(request, error, before, &mut tried) {
+                self.lock().count_failure();
+                return Err(error);
+            }
+        }
+    }
+
+    /// Does the next thing that may help a request; false if nothing is left to do.
+    fn remedy(&self, request: Request, error: Error, before: Progress, tried: &mut Tried) -> bool {
+        if !core::mem::replace(&mut tried.low_memory, true) {
+            let inner = self.lock();
+            let due = inner.low_memory.map(|callback| (callback, inner.free_bytes()));
+            drop(inner);
+            if self.warn(due) {
+                return true;
+            }
+        }
+        if let Error::LimitReached { .. } = error {
+            return false;
+        }
+        if !core::mem::replace(&mut tried.source, true) && self.grow_from_source(request, before) {
+            return true;
+        }
+        let grow = self.lock().grow;
+        let grown = grow.is_some_and(|Callback { function, context }| {
+            let called = self.calling_back(|| {
+                // SAFETY: whoever set the callback promised that it may be called.
+                unsafe { function(self, request.size, context) }
+            });
+            called == Some(true)
+        });
+        // A callback that claims success twice but changed nothing would be asked for ever.
+        let unchanged = self.lock().progress() == before;
+        let hopeless = core::mem::replace(&mut tried.in_vain, unchanged) && unchanged;
+        grown && !hopeless
+    }
+
+    /// Asks the source for a heap, unless another thread has got one since the pool was as in `before`.
+    fn grow_from_source(&self, request: Request, before: Progress) -> bool {
+        let Some(source) = self.source else { return false };
+        let _growth = self.growth.lock();
+        let grown_meanwhile = self.lock().progress().generation != before.generation;
+        grown_meanwhile || source(self, request.size, request.alignment)
+    }
+
+    /// Calls the low-memory callback if it is due; says whether it was called.
+    pub(super) fn warn(&self, due: Option<(Callback<LowMemoryFn<R>>, usize)>) -> bool {
+        let Some((Callback { function, context }, free_bytes)) = due else { return false };
+        // SAFETY: whoever set the callback promised that it may be called.
+        self.calling_back(|| unsafe { function(self, free_bytes, context) }).is_some()
+    }
+
+    /// Runs a callback, unless too many run already.
+    fn calling_back<T>(&self, callback: impl FnOnce() -> T) -> Option<T> {
+        let enter = |inner: &mut Inner<R>| {
+            let may = inner.callbacks < MOST_CALLBACKS;
+            inner.callbacks += u32::from(may);
+            may
+        };
+        if !enter(&mut self.lock()) {
+            return None;
+        }
+        let result = callback();
+        self.lock().callbacks -= 1;
+        Some(result)
+    }
+}
