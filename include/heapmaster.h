@@ -398,7 +398,7 @@ size_t hl_release_many(struct hl_pool *pool,
  * address is a multiple of 16.
  *
  * NULL with ::HL_ERR_OUT_OF_MEMORY, ::HL_ERR_LIMIT_REACHED or ::HL_ERR_SIZE_OVERFLOW (errno ENOMEM).
- * Cost: bounded, whatever the pool holds.
+ * Cost: bounded, whatever the heaps hold; where the heap that served last has no room, a step a heap.
  */
 void *hl_alloc(struct hl_pool *pool,
                size_t size);
@@ -578,7 +578,8 @@ const char *hl_version(void);
 
 /**
  * The pool that the library has itself, the one behind malloc where that is substituted. It adds a system
- * heap to itself when it first needs one, and can't be reset or deleted.
+ * heap to itself when it first needs one, and can't be reset or deleted. In the child of a fork it is usable
+ * if no other thread was in it, or if it is the one of libheapmaster_malloc.so.
  */
 struct hl_pool *hl_default_pool(void);
 
@@ -593,7 +594,8 @@ hl_status hl_pool_set_limit(struct hl_pool *pool,
  * Sets what is called when free bytes have fallen below `threshold`, once until they have risen above it
  * again, and each time before an allocation fails for want of memory. NULL sets nothing.
  *
- * The callback runs in the thread that allocates, with no lock held: it may release and allocate.
+ * The callback runs in the thread that allocates, with no lock held: it may release and allocate. At most
+ * four callbacks of a pool run at once; an allocation that would call one more fails without.
  */
 hl_status hl_pool_set_low_memory_callback(struct hl_pool *pool,
                                           size_t threshold,

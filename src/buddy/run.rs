@@ -2,6 +2,15 @@
 
 use super::{Buddy, Granule, Order, Tag};
 
+/// Runs of at most this fraction of the heap keep the whole block they are cut from: tails given back at once
+/// would fill with blocks that live longer, and pin the large blocks about them. Under sustained load that
+/// costs more memory than the tails are.
+const UNTRIMMED: u32 = 16;
+
+/// The length of longer runs is a multiple of this fraction of the next power of two, which bounds the number
+/// of their pieces.
+const STEPS: u32 = 64;
+
 /// A run that [`Buddy::alloc_run`] made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -13,17 +22,35 @@ pub(crate) struct Run {
 }
 
 impl Buddy {
-    /// Length of the run that a request for `granules` gets.
-    pub(crate) fn run_length(&self, granules: u32) -> u32 {
-        let step = (Order::holding(granules).granules() >> self.shape.trim_shift).max(1);
-        granules.next_multiple_of(step)
+    /// The shortest run that a request for `granules` gets.
+    pub(crate) fn trimmed_length(&self, granules: u32) -> u32 {
+        granules.next_multiple_of((Order::holding(granules).granules() / STEPS).max(1))
     }
 
-    /// Allocates a run of at least `granules` (`1..=MAX_GRANULES`), starting at a multiple of the alignment
-    /// in granules.
-    pub(crate) fn alloc_run(&mut self, granules: u32, alignment: Order) -> Option<Run> {
-        let length = self.run_length(granules);
-        let order = Order::holding(length).max(alignment);
+    /// Length of the run that a request for `granules` gets where there is room.
+    fn run_length(&self, granules: u32) -> u32 {
+        if granules <= self.shape.capacity / UNTRIMMED {
+            return Order::holding(granules).granules();
+        }
+        self.trimmed_length(granules)
+    }
+
+    /// Allocates a run of at least `granules` (`1..=MAX_GRANULES`) and at most `budget`, starting at a multiple
+    /// of the alignment in granules.
+    pub(crate) fn alloc_run(
+        &mut self,
+        granules: u32,
+        alignment: Order,
+        budget: u32,
+    ) -> Option<Run> {
+        let order = Order::holding(granules).max(alignment);
+        let mut length = self.run_length(granules);
+        if length > budget {
+            length = self.trimmed_length(granules);
+        }
+        if length > budget {
+            return None;
+        }
         let head = match self.take(order) {
             Some(head) => {
                 self.free += order.granules() - length;
@@ -33,6 +60,7 @@ impl Buddy {
                 head
             }
             None => {
+                length = self.trimmed_length(granules);
                 let head = self.find_stretch(length, alignment)?;
                 self.carve(head, head.plus(length));
                 head
@@ -157,19 +185,27 @@ impl Buddy {
         }
     }
 
-    /// Makes the run of `length` granules at `head` hold `granules` where it is, growing into the free
-    /// blocks that follow or giving its tail back. Says its new length, or `None` if it can't grow.
-    pub(crate) fn resize_run(&mut self, head: Granule, length: u32, granules: u32) -> Option<u32> {
-        let wanted = self.run_length(granules);
-        let (old_end, new_end) = (head.plus(length), head.plus(wanted));
-        if wanted > length {
-            let growth = wanted - length;
-            if self.free_stretch_from(old_end, growth) < growth {
-                return None;
-            }
-            self.carve(old_end, new_end);
-            self.note_use(old_end, growth);
-        }
+    /// Makes the run of `length` granules at `head` hold `granules` where it is, growing by up to `budget` into
+    /// the free blocks that follow, or giving its tail back. Says its new length, or `None` if it can't grow.
+    pub(crate) fn resize_run(
+        &mut self,
+        head: Granule,
+        length: u32,
+        granules: u32,
+        budget: u32,
+    ) -> Option<u32> {
+        let old_end = head.plus(length);
+        let wanted = if granules > length {
+            let [generous, least] = [self.run_length(granules), self.trimmed_length(granules)];
+            let room = self.free_stretch_from(old_end, generous - length).min(budget);
+            let wanted = [generous, least].into_iter().find(|wanted| wanted - length <= room)?;
+            self.carve(old_end, head.plus(wanted));
+            self.note_use(old_end, wanted - length);
+            wanted
+        } else {
+            self.run_length(granules).min(length)
+        };
+        let new_end = head.plus(wanted);
         for (piece, _) in self.pieces(head, old_end) {
             self.set_tag(piece, Tag::Inside);
         }

@@ -12,9 +12,6 @@ pub(crate) struct Shape {
     pub(crate) lead: u32,
     /// Granules that the heap can ever have.
     pub(crate) capacity: u32,
-    /// A run's length is rounded up to this fraction, as a shift, of the next power of two: it bounds the
-    /// number of pieces of a run, and how small the tails are in which later allocations settle.
-    pub(crate) trim_shift: u8,
     /// Whether to know which free granules were in use since they were last purged.
     pub(crate) track_use: bool,
 }

@@ -9,8 +9,8 @@ struct Books {
     _metadata: Vec<u64>,
 }
 
-fn books(lead: u32, capacity: u32, trim_shift: u8) -> Books {
-    let shape = Shape { lead, capacity, trim_shift, track_use: true };
+fn books(lead: u32, capacity: u32) -> Books {
+    let shape = Shape { lead, capacity, track_use: true };
     let mut metadata = vec![0u64; shape.metadata_bytes().div_ceil(8)];
     let pointer = NonNull::new(metadata.as_mut_ptr()).unwrap().cast();
     // SAFETY: zeroed, aligned, large enough, and moved together with the buddy.
@@ -21,7 +21,7 @@ fn books(lead: u32, capacity: u32, trim_shift: u8) -> Books {
 fn a_new_heap_is_one_canonical_sequence_of_free_blocks() {
     for capacity in [1u32, 2, 3, 7, 8, 100, 1000] {
         for lead in 0..1u32 << capacity.ilog2() {
-            let mut books = books(lead, capacity, 5);
+            let mut books = books(lead, capacity);
             books.buddy.extend(capacity);
             books.buddy.check().unwrap();
             assert!(books.buddy.is_pristine());
@@ -32,12 +32,12 @@ fn a_new_heap_is_one_canonical_sequence_of_free_blocks() {
 
 #[test]
 fn alternating_allocation_and_release_reuses_the_spare() {
-    let mut books = books(0, 1024, 5);
+    let mut books = books(0, 1024);
     books.buddy.extend(1024);
-    let first = books.buddy.alloc_run(4, Order(0)).unwrap().head;
+    let first = books.buddy.alloc_run(4, Order(0), u32::MAX).unwrap().head;
     books.buddy.release_run(first);
     for _ in 0..3 {
-        let again = books.buddy.alloc_run(4, Order(0)).unwrap().head;
+        let again = books.buddy.alloc_run(4, Order(0), u32::MAX).unwrap().head;
         assert_eq!(again, first);
         assert_eq!(books.buddy.release_run(again), Some(4));
     }
@@ -47,16 +47,17 @@ fn alternating_allocation_and_release_reuses_the_spare() {
 #[test]
 fn an_alignment_as_large_as_the_heap_is_served_where_it_fits() {
     // One place only is a multiple of 64 from the origin, and what is free there is small.
-    let mut books = books(60, 70, 5);
+    let mut books = books(60, 70);
     books.buddy.extend(70);
-    let mut aligned_run =
-        |granules, alignment| books.buddy.alloc_run(granules, Order(alignment)).map(|run| run.head);
+    let mut aligned_run = |granules, alignment| {
+        books.buddy.alloc_run(granules, Order(alignment), u32::MAX).map(|run| run.head)
+    };
     let wall = aligned_run(16, 4).unwrap();
     assert_eq!(wall, Granule(4));
     assert_eq!(aligned_run(1, 6), Some(Granule(68)));
     assert_eq!(aligned_run(1, 6), None);
     books.buddy.release_run(wall);
-    let again = books.buddy.alloc_run(3, Order(6)).map(|run| run.head);
+    let again = books.buddy.alloc_run(3, Order(6), u32::MAX).map(|run| run.head);
     assert_eq!(again, Some(Granule(4)));
     books.buddy.check().unwrap();
 }
@@ -89,10 +90,9 @@ proptest! {
     fn blocks_never_overlap_and_all_merges_back(
         lead in 0..128u32,
         capacity in 128..400u32,
-        trim_shift in 1..6u8,
         steps in prop::collection::vec(step(), 1..120),
     ) {
-        let mut books = books(lead, capacity, trim_shift);
+        let mut books = books(lead, capacity);
         let buddy = &mut books.buddy;
         buddy.extend(capacity / 2);
         // Head of each block in use -> its length, and whether it is a span.
@@ -112,7 +112,7 @@ proptest! {
             match step {
                 Step::Alloc(granules, alignment) => {
                     if let Some(Run { head, granules: length, fresh }) =
-                        buddy.alloc_run(granules, Order(alignment))
+                        buddy.alloc_run(granules, Order(alignment), u32::MAX)
                     {
                         prop_assert_eq!(length, buddy.run_at(head));
                         prop_assert_eq!(fresh, !(head.0..head.0 + length).any(|g| used.contains(&g)));
@@ -143,7 +143,7 @@ proptest! {
                 }
                 Step::Resize(index, granules) => {
                     if let Some((head, length, false)) = nth(&model, index) {
-                        if let Some(new) = buddy.resize_run(Granule(head), length, granules) {
+                        if let Some(new) = buddy.resize_run(Granule(head), length, granules, u32::MAX) {
                             prop_assert_eq!(buddy.run_at(Granule(head)), new);
                             model.remove(&head);
                             prop_assert!(fits(&model, head, new, buddy.end()));

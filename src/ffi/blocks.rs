@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 /// address is a multiple of 16.
 ///
 /// NULL with ::HL_ERR_OUT_OF_MEMORY, ::HL_ERR_LIMIT_REACHED or ::HL_ERR_SIZE_OVERFLOW (errno ENOMEM).
-/// Cost: bounded, whatever the pool holds.
+/// Cost: bounded, whatever the heaps hold; where the heap that served last has no room, a step a heap.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_alloc(pool: *mut hl_pool, size: usize) -> *mut c_void {
     // SAFETY: the caller hands in a live pool or null.

@@ -25,7 +25,8 @@ pub unsafe extern "C" fn hl_pool_set_limit(pool: *mut hl_pool, bytes: usize) -> 
 /// Sets what is called when free bytes have fallen below `threshold`, once until they have risen above it
 /// again, and each time before an allocation fails for want of memory. NULL sets nothing.
 ///
-/// The callback runs in the thread that allocates, with no lock held: it may release and allocate.
+/// The callback runs in the thread that allocates, with no lock held: it may release and allocate. At most
+/// four callbacks of a pool run at once; an allocation that would call one more fails without.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_set_low_memory_callback(
     pool: *mut hl_pool,

@@ -15,7 +15,7 @@ struct Heap {
 
 fn heap(granules: u32) -> Heap {
     let lead = 5;
-    let shape = Shape { lead, capacity: granules, trim_shift: 5, track_use: false };
+    let shape = Shape { lead, capacity: granules, track_use: false };
     let base = NonNull::new(core::ptr::without_provenance_mut((1 << 32) + lead as usize * GRANULE))
         .unwrap();
     let span_bytes = granules as usize * size_of::<Span>();

@@ -75,15 +75,13 @@ impl Parts {
 const _: () =
     assert!(align_of::<Heap>() == 8 && align_of::<Entry>() == 8 && align_of::<u64>() == 8);
 
-fn shape(lead: usize, capacity: usize, has_spans: bool, track_use: bool) -> Shape {
-    // Without spans the runs serve small sizes too, and small tails would soon pin every large block.
-    let trim_shift = if has_spans { 6 } else { 3 };
-    Shape { lead: lead as u32, capacity: capacity as u32, trim_shift, track_use }
+fn shape(lead: usize, capacity: usize, track_use: bool) -> Shape {
+    Shape { lead: lead as u32, capacity: capacity as u32, track_use }
 }
 
 /// Bytes of metadata of a heap with a [`Backing`] over `size` bytes.
 pub(crate) fn reserved_metadata_bytes(size: usize) -> usize {
-    Parts::new(shape(0, size >> SPAN_GRANULE_SHIFT, true, true), true).end
+    Parts::new(shape(0, size >> SPAN_GRANULE_SHIFT, true), true).end
 }
 
 /// The most bytes of a heap with a [`Backing`].
@@ -107,7 +105,7 @@ impl Heap {
         let too_small = Error::HeapTooSmall { address, size };
         let metadata = address.checked_next_multiple_of(alignment).ok_or(too_small)?;
         let end = (address + size) & !(granule - 1);
-        let parts = |granules| Parts::new(shape(0, granules, has_spans, false), has_spans);
+        let parts = |granules| Parts::new(shape(0, granules, false), has_spans);
         let first_with = |granules: usize| {
             metadata.checked_add(parts(granules).end)?.checked_next_multiple_of(granule)
         };
@@ -151,7 +149,7 @@ impl Heap {
     ) -> NonNull<Heap> {
         let Reservation { memory, size, metadata } = reservation;
         let granules = size >> SPAN_GRANULE_SHIFT;
-        let parts = Parts::new(shape(0, granules, true, true), true);
+        let parts = Parts::new(shape(0, granules, true), true);
         let region = Region { start: memory.addr().get(), size, pool };
         // SAFETY: the caller's promise.
         unsafe { Heap::at(metadata, parts, region, memory, granules, Some(backing)) }
@@ -172,7 +170,7 @@ impl Heap {
         let has_spans = size >= SPANS_FROM || backing.is_some();
         let shift = granule_shift(size, has_spans);
         let lead = (first.addr().get() >> shift) & (MAX_GRANULES - 1);
-        let shape = shape(lead, granules, has_spans, backing.is_some());
+        let shape = shape(lead, granules, backing.is_some());
         let heap = metadata.cast::<Heap>();
         // SAFETY: the parts are inside the metadata, zeroed, aligned and disjoint (`Parts::new`), and the
         // lead is less than the most granules.

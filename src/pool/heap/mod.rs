@@ -199,10 +199,10 @@ impl Heap {
 
     fn alloc_run(&mut self, request: Request, budget: u32) -> Option<Fresh> {
         let (granules, alignment) = self.run_for(request);
-        if granules > self.buddy.end() || self.buddy.run_length(granules) > budget {
+        if granules > self.buddy.end() {
             return None;
         }
-        let run = self.buddy.alloc_run(granules, alignment)?;
+        let run = self.buddy.alloc_run(granules, alignment, budget)?;
         self.live_runs += 1;
         self.live_run_granules += run.granules;
         self.runs_allocated += 1;
@@ -264,12 +264,7 @@ impl Heap {
         if granules > self.buddy.end() {
             return false;
         }
-        let length = self.granules_in(live.size);
-        let growth = self.bytes(self.buddy.run_length(granules)).saturating_sub(live.size);
-        if growth > budget {
-            return false;
-        }
-        self.resize_run(head, length, granules)
+        self.resize_run(head, self.granules_in(live.size), granules, self.granules_in(budget))
     }
 
     /// Gives back the tail of a live run behind `size` bytes.
@@ -277,12 +272,13 @@ impl Heap {
         let (granules, _) = self.run_for(Request { size, alignment: 1 });
         let length = self.granules_in(live.size);
         if let Some(head) = live.run.filter(|_| granules < length) {
-            self.resize_run(head, length, granules);
+            self.resize_run(head, length, granules, 0);
         }
     }
 
-    fn resize_run(&mut self, head: Granule, length: u32, granules: u32) -> bool {
-        let Some(new_length) = self.buddy.resize_run(head, length, granules) else { return false };
+    fn resize_run(&mut self, head: Granule, length: u32, granules: u32, budget: u32) -> bool {
+        let resized = self.buddy.resize_run(head, length, granules, budget);
+        let Some(new_length) = resized else { return false };
         self.live_run_granules = self.live_run_granules - length + new_length;
         true
     }
@@ -317,7 +313,7 @@ impl Heap {
             return Some(self.bytes(Order(id.class().least_span_order()).granules()));
         }
         let (granules, _) = self.run_for(request);
-        (granules <= self.buddy.capacity()).then(|| self.bytes(self.buddy.run_length(granules)))
+        (granules <= self.buddy.capacity()).then(|| self.bytes(self.buddy.trimmed_length(granules)))
     }
 
     /// The granules of the block that serves a request best with up to `budget` bytes, and the order of the
