@@ -82,7 +82,8 @@ const _: () = {
     }
 };
 
-/// Why a call was refused, with the pointer or value at fault. A refused call changed nothing.
+/// Why a call was refused, with the pointer or value at fault. A refused call changed nothing but the counts of
+/// failures and misuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {

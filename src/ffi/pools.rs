@@ -11,6 +11,9 @@ use core::ptr::NonNull;
 /// For hl_config.flags: the pool is used by one thread at a time, and takes no lock.
 pub const HL_POOL_SINGLE_THREADED: u32 = 1;
 
+/// No config will ever be larger: what says it is was not initialised.
+const LARGEST_CONFIG: usize = 4096;
+
 /// How a pool is to be. Set struct_size to sizeof(hl_config) and what you don't know to 0.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -90,13 +93,21 @@ unsafe fn read_config(config: *const hl_config) -> Result<hl_config, Error> {
     }
     // SAFETY: the config begins with its size.
     let size = unsafe { (&raw const (*config).struct_size).read() };
-    if size < size_of::<usize>() {
+    if !(size_of::<usize>()..=LARGEST_CONFIG).contains(&size) {
         return Err(Error::InvalidArgument("invalid argument: struct_size is not set"));
     }
     // SAFETY: the caller's config has `size` bytes, ours its own; what the caller doesn't know stays 0.
     unsafe {
         let both = size.min(size_of::<hl_config>());
         (&raw mut known).cast::<u8>().copy_from_nonoverlapping(config.cast(), both);
+    }
+    // What a newer program sets beyond what this library knows has to be nothing.
+    // SAFETY: as above.
+    let newer = |at| unsafe { config.cast::<u8>().add(at).read() } != 0;
+    if (size_of::<hl_config>()..size).any(newer) {
+        return Err(Error::InvalidArgument(
+            "invalid argument: the config has a field that isn't known",
+        ));
     }
     if known.flags & !HL_POOL_SINGLE_THREADED != 0 {
         return Err(Error::InvalidArgument("invalid argument: flags has a bit that isn't known"));

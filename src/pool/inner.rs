@@ -175,14 +175,21 @@ impl<R: RelaxStrategy> Inner<R> {
     }
 
     pub(super) fn reset(&mut self) {
+        self.for_each_heap(|pool, heap| {
+            pool.on_heap(heap, Heap::reset);
+            pool.heaps.get_mut(heap).draining = false;
+            pool.home.get_or_insert(heap);
+        });
+        self.trim();
+    }
+
+    /// Calls `f` with each heap, in the order they were added.
+    pub(super) fn for_each_heap(&mut self, mut f: impl FnMut(&mut Self, NonNull<Heap>)) {
         let mut at = self.heaps.after(None);
         while let Some(heap) = at {
-            self.on_heap(heap, Heap::reset);
-            self.heaps.get_mut(heap).draining = false;
-            self.home.get_or_insert(heap);
+            f(self, heap);
             at = self.heaps.after(at);
         }
-        self.trim();
     }
 
     /// Does something to a heap, and keeps the books of its bytes (P2).
@@ -251,11 +258,7 @@ impl<R: RelaxStrategy> Inner<R> {
 
     /// Merges all that can be merged in every heap.
     fn settle(&mut self) {
-        let mut at = self.heaps.after(None);
-        while let Some(heap) = at {
-            self.on_heap(heap, Heap::settle);
-            at = self.heaps.after(at);
-        }
+        self.for_each_heap(|pool, heap| pool.on_heap(heap, Heap::settle));
     }
 
     /// Why [`Inner::alloc`] found nothing.
@@ -385,11 +388,7 @@ impl<R: RelaxStrategy> Inner<R> {
     pub(super) fn trim(&mut self) -> usize {
         self.settle();
         let mut bytes = 0;
-        let mut at = self.heaps.after(None);
-        while let Some(heap) = at {
-            bytes += self.heaps.get_mut(heap).purge();
-            at = self.heaps.after(at);
-        }
+        self.for_each_heap(|pool, heap| bytes += pool.heaps.get_mut(heap).purge());
         bytes
     }
 

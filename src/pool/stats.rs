@@ -124,9 +124,8 @@ impl<R: RelaxStrategy> Inner<R> {
             limit: (self.limit != NO_LIMIT).then_some(self.limit),
             ..PoolStats::default()
         };
-        let mut at = self.heaps.after(None);
-        while let Some(heap) = at {
-            let this = self.heaps.get_mut(heap);
+        self.for_each_heap(|pool, heap| {
+            let this = pool.heaps.get_mut(heap);
             let live = this.live_counts();
             stats.heaps += 1;
             stats.metadata_bytes += this.metadata_bytes();
@@ -134,8 +133,7 @@ impl<R: RelaxStrategy> Inner<R> {
             stats.live_blocks += live.blocks;
             stats.live_bytes += live.bytes;
             stats.allocations += live.allocations;
-            at = self.heaps.after(at);
-        }
+        });
         stats.releases = stats.allocations - stats.live_blocks as u64;
         stats
     }
