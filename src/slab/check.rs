@@ -29,7 +29,12 @@ impl Slab {
         }
         let origin = Granule(0);
         require(spans == self.spans_in_use, "L4: the spans in use are counted", origin)?;
-        require(self.rooms.findable() == rooms, "L2: only spans have a room bit", origin)?;
+        let counted = self.rooms_of.iter().sum::<u32>() as usize == rooms;
+        require(
+            counted && self.rooms.findable() == rooms,
+            "L2: only spans have a room bit",
+            origin,
+        )?;
         for (index, &current) in self.current.iter().enumerate() {
             if let Some(next) = self.next[index] {
                 // SAFETY: a next span is in use (L1).

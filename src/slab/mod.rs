@@ -16,7 +16,7 @@
 //! - L1: each span in use has a valid descriptor (S1 to S3) at the index of its first granule.
 //! - L2: the bit (class, granule) of `rooms` is set if and only if the span that starts at the granule is
 //!   of the class, has a free object, and is neither the current nor the next one. The next span of a class
-//!   has a free object and is not the current one.
+//!   has a free object and is not the current one. `rooms_of` counts the bits of each class.
 //! - L3: a span without live objects is the current one of its class; others are released.
 //! - L4: for each class, `allocated - released` is the number of live objects in its spans;
 //!   `spans_in_use` is the number of spans.
@@ -54,6 +54,8 @@ pub(crate) struct Slab {
     allocated: [u64; CLASSES],
     released: [u64; CLASSES],
     spans_in_use: u32,
+    /// Number of bits of each class in `rooms`.
+    rooms_of: [u32; CLASSES],
     rooms: Bitmap,
     spans: NonNull<Span>,
 }
@@ -95,6 +97,7 @@ impl Slab {
             allocated: [0; CLASSES],
             released: [0; CLASSES],
             spans_in_use: 0,
+            rooms_of: [0; CLASSES],
             rooms,
             spans,
         }
@@ -200,13 +203,11 @@ impl Slab {
             self.current[id.index()] = next;
             return true;
         }
-        let first = self.room(id, Granule(0));
-        let Some(room) = self.rooms.find_from(first) else { return false };
-        if room - first >= self.capacity as usize {
-            return false;
-        }
+        let Some(room) = self.first_room(id) else { return false };
         self.rooms.clear(room);
-        self.current[id.index()] = self.descriptor(Granule((room - first) as u32));
+        self.rooms_of[id.index()] -= 1;
+        let head = room - self.room(id, Granule(0));
+        self.current[id.index()] = self.descriptor(Granule(head as u32));
         true
     }
 
@@ -289,16 +290,34 @@ impl Slab {
                 self.next[id.index()] = Some(span);
                 self.add_room(id, next);
             }
+            // Others may be lower.
+            None if self.first_room(id).is_some_and(|lowest| lowest < self.room_of(id, span)) => {
+                self.add_room(id, span);
+            }
             None => self.next[id.index()] = Some(span),
         }
     }
 
+    /// The bit of the lowest span with room that is neither the current nor the next one.
+    #[inline]
+    fn first_room(&self, id: ClassId) -> Option<usize> {
+        if self.rooms_of[id.index()] == 0 {
+            return None;
+        }
+        self.rooms.find_from(self.room(id, Granule(0)))
+    }
+
+    /// The bit of a span of the class.
+    fn room_of(&self, id: ClassId, span: NonNull<Span>) -> usize {
+        // SAFETY: the span is in use (L1).
+        self.room(id, unsafe { span.as_ref() }.head(self.heap))
+    }
+
     /// Adds a span to those with room.
     fn add_room(&mut self, id: ClassId, span: NonNull<Span>) {
-        // SAFETY: the span is in use (L1).
-        let head = unsafe { span.as_ref() }.head(self.heap);
-        let room = self.room(id, head);
+        let room = self.room_of(id, span);
         self.rooms.set(room);
+        self.rooms_of[id.index()] += 1;
     }
 
     /// Gives a span's block back to the buddy system.
@@ -312,6 +331,8 @@ impl Slab {
             self.next[id.index()] = None;
         } else {
             let room = self.room(id, head);
+            // A full span has none.
+            self.rooms_of[id.index()] -= u32::from(self.rooms.test(room));
             self.rooms.clear(room);
         }
         self.spans_in_use -= 1;
