@@ -21,7 +21,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio, id};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{LazyLock, Once};
+use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -75,12 +75,12 @@ pub fn workspace() -> &'static Path {
         .expect("a package of the workspace lies inside it")
 }
 
-/// `lib<name>.so`, as cargo built it for this profile.
+/// `lib<name>.so`, of this test's profile.
 pub fn shared_library(name: &str) -> PathBuf {
     artifact(name, "so")
 }
 
-/// `lib<name>.a`, as cargo built it for this profile.
+/// `lib<name>.a`, of this test's profile.
 pub fn static_library(name: &str) -> PathBuf {
     artifact(name, "a")
 }
@@ -301,25 +301,24 @@ fn library_folder(name: &str) -> PathBuf {
     folder
 }
 
-/// A library of the workspace, in `<target>/[<triple>/]<profile>/deps`, the folder of this test itself.
+/// A library of the workspace, built the way it ships but for the profile, which is that of this test.
 fn artifact(name: &str, extension: &str) -> PathBuf {
-    if name != "heapmaster" {
-        static BUILT: Once = Once::new();
-        BUILT.call_once(|| build_package(&name.replace('_', "-")));
-    }
-    let path = test_folder().join(format!("lib{name}.{extension}"));
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(build_what_ships);
+    let path = FOLDER.join(format!("lib{name}.{extension}"));
     assert!(path.exists(), "cargo has not built {}", path.display());
     path
 }
 
-/// cargo builds a package's library for the package's tests only if Rust can link it, which is not so for a
-/// package that is nothing but a shared library.
+/// Builds the libraries in a target folder of their own, and says where they are. For its tests cargo builds
+/// a package as one that unwinds, and not at all if it is nothing but a shared library; and what ships, built
+/// into the same folder, would replace what the tests are linked with.
 #[track_caller]
-fn build_package(package: &str) {
+fn build_what_ships() -> PathBuf {
     let profile_folder = test_folder().parent().expect("deps lies in a folder");
     let below_target = profile_folder.strip_prefix(target_folder()).expect("tests lie in target");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libraries");
     let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--package", package, "--target-dir"]).arg(target_folder());
+    command.args(["build", "--target-dir"]).arg(&folder);
     if let Some(triple) = below_target.parent().filter(|triple| *triple != Path::new("")) {
         command.arg("--target").arg(triple);
     }
@@ -329,6 +328,7 @@ fn build_package(package: &str) {
     });
     command.current_dir(workspace());
     run(command, TIME_LIMIT_UNDER_VALGRIND).assert_success();
+    folder.join(below_target)
 }
 
 fn test_folder() -> &'static Path {
