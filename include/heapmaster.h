@@ -7,8 +7,14 @@
  * of one of its live blocks.
  *
  * Functions that return a pointer return NULL on failure, and leave the reason in hl_last_error(),
- * hl_last_error_message() and errno. Structs that may grow begin with their size: set struct_size before you
- * hand one in. A NULL pool is refused with ::HL_ERR_INVALID_ARGUMENT.
+ * hl_last_error_message() and errno: ENOMEM for want of memory (::HL_ERR_OUT_OF_MEMORY,
+ * ::HL_ERR_LIMIT_REACHED, ::HL_ERR_SIZE_OVERFLOW), the system's for ::HL_ERR_SYSTEM, else EINVAL. So does
+ * hl_alloc_many(); all others leave errno alone, as does success.
+ *
+ * Structs that may grow begin with their size: set struct_size before you hand one in. A NULL pool is refused
+ * with ::HL_ERR_INVALID_ARGUMENT, but a NULL block can be released to it, and a NULL pool be deleted.
+ *
+ * No function may be called from a signal handler that may have interrupted another one on the same pool.
  *
  * Generated from src/ffi: change that, and see tests/header.rs.
  */
@@ -50,7 +56,7 @@ enum hl_status
    */
   HL_ERR_LIMIT_REACHED = 3,
   /**
-   * The size, or count times size, is larger than any block can be.
+   * The size, or count times size, is larger than any block or heap can be.
    */
   HL_ERR_SIZE_OVERFLOW = 4,
   /**
@@ -195,7 +201,8 @@ typedef void (*hl_misuse_fn)(const struct hl_misuse *misuse, void *context);
  */
 typedef struct hl_pool_statistics {
   /**
-   * Set it to sizeof(hl_pool_statistics) before the call.
+   * Set it to sizeof(hl_pool_statistics) before the call; so many bytes are filled in, as far as the
+   * library knows them.
    */
   size_t struct_size;
   /**
@@ -207,7 +214,7 @@ typedef struct hl_pool_statistics {
    */
   size_t capacity_bytes;
   /**
-   * Bytes that the heaps' metadata takes.
+   * Bytes that the heaps' metadata takes; of a system heap, what belongs to its committed part.
    */
   size_t metadata_bytes;
   /**
@@ -261,7 +268,8 @@ typedef struct hl_pool_statistics {
  */
 typedef struct hl_heap_statistics {
   /**
-   * Set it to sizeof(hl_heap_statistics) before the call.
+   * Set it to sizeof(hl_heap_statistics) before the call; so many bytes are filled in, as far as the
+   * library knows them.
    */
   size_t struct_size;
   /**
@@ -281,7 +289,7 @@ typedef struct hl_heap_statistics {
    */
   size_t capacity_bytes;
   /**
-   * Bytes that metadata takes.
+   * Bytes that metadata takes; of a system heap, what belongs to its committed part.
    */
   size_t metadata_bytes;
   /**
@@ -347,7 +355,8 @@ typedef bool (*hl_visit_fn)(const struct hl_block_info *block, void *context);
 typedef void (*hl_low_memory_fn)(struct hl_pool *pool, size_t free_bytes, void *context);
 
 /**
- * Adds memory to a pool that has no room for `needed` bytes; true if it did.
+ * Adds memory to a pool that has no room for a request; true if it did. A heap of `needed` bytes, metadata and
+ * alignment included, serves the request for certain, wherever it lies.
  */
 typedef bool (*hl_grow_fn)(struct hl_pool *pool, size_t needed, void *context);
 
@@ -405,7 +414,7 @@ void *hl_alloc(struct hl_pool *pool,
 
 /**
  * Allocates a block of at least `count` times `size` bytes, all of them zero; otherwise as hl_alloc().
- * ::HL_ERR_SIZE_OVERFLOW also if the product overflows.
+ * ::HL_ERR_SIZE_OVERFLOW also if the product overflows. Cost: a step a byte besides.
  */
 void *hl_alloc_zeroed(struct hl_pool *pool,
                       size_t count,
@@ -425,7 +434,8 @@ void *hl_alloc_aligned(struct hl_pool *pool,
  * far as they fit, copied. Returns the block's address from then on. A NULL block is allocated. For 0 bytes
  * the block becomes one of the smallest: it is not released. The alignment is that of hl_alloc().
  *
- * NULL, with the block as it was, for the reasons of hl_alloc() and hl_release().
+ * NULL, with the block as it was, for the reasons of hl_alloc() and hl_release(). Cost: bounded if it stays,
+ * a step a byte if it moves.
  */
 void *hl_resize(struct hl_pool *pool,
                 void *block,
@@ -485,7 +495,7 @@ const char *hl_status_message(int32_t status);
 
 /**
  * Sets what is called, in the whole process, for each pointer that hl_release, hl_release_sized,
- * hl_release_many, hl_resize or hl_usable_size refuses; NULL sets nothing. The handler runs in the thread
+ * hl_release_many, hl_resize or hl_usable_size refuses; NULL removes it. There is one handler. It runs in the thread
  * that made the call, with no lock held, before the call returns its status.
  */
 void hl_set_misuse_handler(hl_misuse_fn handler,
@@ -493,7 +503,7 @@ void hl_set_misuse_handler(hl_misuse_fn handler,
 
 /**
  * Adds the `size` bytes at `memory` to the pool as a heap. Neither need be aligned. The pool's metadata
- * takes the first bytes: less than 4 % of 64 KiB or more, some 600 of 4 KiB.
+ * takes the first bytes: less than 4 % of 64 KiB or more, some 500 of 4 KiB.
  *
  * ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL, ::HL_ERR_HEAP_WRAPS (around the end of the address space),
  * ::HL_ERR_HEAP_OVERLAPS (one that a pool has; but a heap may lie inside a block of another pool); then the
@@ -508,7 +518,8 @@ hl_status hl_add_heap(struct hl_pool *pool,
 
 /**
  * Reserves up to `max_size` bytes of address space, 0 for as many as the system agrees to, and adds them to
- * the pool as a heap. Memory is committed as the heap grows, and given back as it runs empty.
+ * the pool as a heap. Memory is committed as the heap grows, and given back as it runs empty. hl_pool_walk()
+ * and every block of it give an address in its region.
  *
  * ::HL_ERR_HEAP_TOO_SMALL below 1 MiB; ::HL_ERR_SIZE_OVERFLOW, ::HL_ERR_SYSTEM if there is no such address
  * space.
@@ -517,14 +528,15 @@ hl_status hl_add_system_heap(struct hl_pool *pool,
                              size_t max_size);
 
 /**
- * Allocates nothing more from the heap that holds the address `memory`, so that hl_remove_heap() succeeds
- * once its blocks are released. ::HL_ERR_HEAP_UNKNOWN if none does.
+ * Allocates nothing more from the heap that holds the address `memory`, any in its region, so that
+ * hl_remove_heap() succeeds once its blocks are released; one that grows by hl_resize() moves to another heap.
+ * Only hl_pool_reset() undoes it. ::HL_ERR_HEAP_UNKNOWN if no heap holds the address.
  */
 hl_status hl_drain_heap(struct hl_pool *pool,
                         void *memory);
 
 /**
- * Removes the heap that holds the address `memory`, and gives the memory back to the caller, or to the
+ * Removes the heap that holds the address `memory`, any in its region, and gives the memory back to the caller, or to the
  * system if it came from there. Other threads may use the pool meanwhile.
  *
  * ::HL_ERR_HEAP_UNKNOWN; ::HL_ERR_HEAP_IN_USE while it has live blocks, how many and of how many bytes
@@ -539,7 +551,7 @@ hl_status hl_remove_heap(struct hl_pool *pool,
 hl_status hl_pool_stats(struct hl_pool *pool, struct hl_pool_statistics *statistics);
 
 /**
- * Fills in what the heap that holds the address `memory` has now. ::HL_ERR_HEAP_UNKNOWN if none does.
+ * Fills in what the heap that holds the address `memory`, any in its region, has now. ::HL_ERR_HEAP_UNKNOWN if none does.
  */
 hl_status hl_heap_stats(struct hl_pool *pool,
                         const void *memory,
@@ -591,8 +603,8 @@ hl_status hl_pool_set_limit(struct hl_pool *pool,
                             size_t bytes);
 
 /**
- * Sets what is called when free bytes have fallen below `threshold`, once until they have risen above it
- * again, and each time before an allocation fails for want of memory. NULL sets nothing.
+ * Sets what is called when free bytes have fallen below `threshold` bytes, once until they have risen above it
+ * again, and each time before an allocation fails for want of memory or at the limit. NULL removes it.
  *
  * The callback runs in the thread that allocates, with no lock held: it may release and allocate. At most
  * four callbacks of a pool run at once; an allocation that would call one more fails without.
@@ -604,9 +616,10 @@ hl_status hl_pool_set_low_memory_callback(struct hl_pool *pool,
 
 /**
  * Sets what is called when no heap has room for a request: it may add a heap, and return true for the
- * allocation to be tried again. NULL sets nothing.
+ * allocation to be tried again; up to eight times for one request. NULL removes it.
  *
- * The callback runs in the thread that allocates, with no lock held.
+ * The callback runs in the thread that allocates, with no lock held: it may use the pool. At most four
+ * callbacks of a pool run at once; an allocation that would call one more fails without.
  */
 hl_status hl_pool_set_grow_callback(struct hl_pool *pool,
                                     hl_grow_fn callback,
@@ -629,13 +642,15 @@ struct hl_pool *hl_pool_new_with(const struct hl_config *config);
  * heap. Nothing is taken from the system. NULL, with ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL or
  * ::HL_ERR_HEAP_WRAPS, if that can't be.
  *
- * The memory must stay valid until hl_pool_delete() and is the caller's again after it.
+ * The memory must stay valid until hl_pool_delete() and is the caller's again after it. The heap begins behind
+ * the handle: an address in it is `(char *)memory + size - 1`. ::HL_ERR_HEAP_OVERLAPS if the memory is part of
+ * another pool's heap, but not of one of its blocks.
  */
 struct hl_pool *hl_pool_new_in(void *memory,
                                size_t size);
 
 /**
- * Releases every block of the pool at once; its heaps stay. No block may be used any more. Not for the
+ * Releases every block of the pool at once; its heaps stay, drained ones are in use again. No block may be used any more. Not for the
  * default pool (::HL_ERR_INVALID_ARGUMENT). Cost: a step a block.
  */
 hl_status hl_pool_reset(struct hl_pool *pool);

@@ -15,7 +15,7 @@ pub enum Status {
     OutOfMemory = 2,
     /// The pool's limit forbids it.
     LimitReached = 3,
-    /// The size, or count times size, is larger than any block can be.
+    /// The size, or count times size, is larger than any block or heap can be.
     SizeOverflow = 4,
     /// The alignment is not a power of two.
     BadAlignment = 5,
@@ -257,7 +257,7 @@ impl fmt::Display for Error {
                 "limit reached: {size} bytes more than the {used} in use would exceed the limit of {limit}"
             ),
             Error::SizeOverflow { count: 1, size } => {
-                write!(f, "size overflow: no block can have {size} bytes")
+                write!(f, "size overflow: no block or heap can have {size} bytes")
             }
             Error::SizeOverflow { count, size } => {
                 write!(f, "size overflow: no block can have {count} times {size} bytes")
@@ -266,6 +266,9 @@ impl fmt::Display for Error {
                 write!(f, "bad alignment: {alignment} is not a power of two")
             }
             Error::HeapNull => f.write_str("heap is null: no memory was handed in"),
+            Error::HeapTooSmall { address: 0, size } => {
+                write!(f, "heap too small: a system heap has at least 1 MiB, not {size} bytes")
+            }
             Error::HeapTooSmall { address, size } => write!(
                 f,
                 "heap too small: {size} bytes at {address:#x} have no room for one block beside the metadata"
@@ -291,7 +294,7 @@ impl fmt::Display for Error {
             }
             Error::InteriorPointer { pointer, block, size } => write!(
                 f,
-                "interior pointer: {pointer:#x} is {} bytes inside the live block of {size} bytes at {block:#x}",
+                "interior pointer: {pointer:#x} is at offset {} in the live block of {size} bytes at {block:#x}",
                 pointer - block
             ),
             Error::AlreadyReleased { pointer, size: 0 } => {

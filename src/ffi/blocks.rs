@@ -18,7 +18,7 @@ pub unsafe extern "C" fn hl_alloc(pool: *mut hl_pool, size: usize) -> *mut c_voi
 }
 
 /// Allocates a block of at least `count` times `size` bytes, all of them zero; otherwise as hl_alloc().
-/// ::HL_ERR_SIZE_OVERFLOW also if the product overflows.
+/// ::HL_ERR_SIZE_OVERFLOW also if the product overflows. Cost: a step a byte besides.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_alloc_zeroed(
     pool: *mut hl_pool,
@@ -49,7 +49,8 @@ pub unsafe extern "C" fn hl_alloc_aligned(
 /// far as they fit, copied. Returns the block's address from then on. A NULL block is allocated. For 0 bytes
 /// the block becomes one of the smallest: it is not released. The alignment is that of hl_alloc().
 ///
-/// NULL, with the block as it was, for the reasons of hl_alloc() and hl_release().
+/// NULL, with the block as it was, for the reasons of hl_alloc() and hl_release(). Cost: bounded if it stays,
+/// a step a byte if it moves.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_resize(
     pool: *mut hl_pool,

@@ -201,7 +201,7 @@ fn meaning(status: Status) -> &'static CStr {
 }
 
 /// Sets what is called, in the whole process, for each pointer that hl_release, hl_release_sized,
-/// hl_release_many, hl_resize or hl_usable_size refuses; NULL sets nothing. The handler runs in the thread
+/// hl_release_many, hl_resize or hl_usable_size refuses; NULL removes it. There is one handler. It runs in the thread
 /// that made the call, with no lock held, before the call returns its status.
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_set_misuse_handler(handler: hl_misuse_fn, context: *mut c_void) {

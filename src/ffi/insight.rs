@@ -9,13 +9,14 @@ use core::ffi::{c_char, c_void};
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hl_pool_statistics {
-    /// Set it to sizeof(hl_pool_statistics) before the call.
+    /// Set it to sizeof(hl_pool_statistics) before the call; so many bytes are filled in, as far as the
+    /// library knows them.
     pub struct_size: usize,
     /// Number of heaps.
     pub heaps: usize,
     /// Bytes in blocks of the heaps, used and free: what they have but for metadata and trimmings.
     pub capacity_bytes: usize,
-    /// Bytes that the heaps' metadata takes.
+    /// Bytes that the heaps' metadata takes; of a system heap, what belongs to its committed part.
     pub metadata_bytes: usize,
     /// Bytes in use: whole granules of spans and runs.
     pub used_bytes: usize,
@@ -45,7 +46,8 @@ pub struct hl_pool_statistics {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hl_heap_statistics {
-    /// Set it to sizeof(hl_heap_statistics) before the call.
+    /// Set it to sizeof(hl_heap_statistics) before the call; so many bytes are filled in, as far as the
+    /// library knows them.
     pub struct_size: usize,
     /// The region, as it was handed in.
     pub memory: *mut c_void,
@@ -55,7 +57,7 @@ pub struct hl_heap_statistics {
     pub granule: usize,
     /// Bytes in blocks, used and free.
     pub capacity_bytes: usize,
-    /// Bytes that metadata takes.
+    /// Bytes that metadata takes; of a system heap, what belongs to its committed part.
     pub metadata_bytes: usize,
     /// Bytes in use: whole granules of spans and runs.
     pub used_bytes: usize,
@@ -122,7 +124,7 @@ pub unsafe extern "C" fn hl_pool_stats(
     }))
 }
 
-/// Fills in what the heap that holds the address `memory` has now. ::HL_ERR_HEAP_UNKNOWN if none does.
+/// Fills in what the heap that holds the address `memory`, any in its region, has now. ::HL_ERR_HEAP_UNKNOWN if none does.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_heap_stats(
     pool: *mut hl_pool,

@@ -10,7 +10,8 @@ use core::ffi::c_void;
 pub type hl_low_memory_fn =
     Option<unsafe extern "C" fn(pool: *mut hl_pool, free_bytes: usize, context: *mut c_void)>;
 
-/// Adds memory to a pool that has no room for `needed` bytes; true if it did.
+/// Adds memory to a pool that has no room for a request; true if it did. A heap of `needed` bytes, metadata and
+/// alignment included, serves the request for certain, wherever it lies.
 pub type hl_grow_fn =
     Option<unsafe extern "C" fn(pool: *mut hl_pool, needed: usize, context: *mut c_void) -> bool>;
 
@@ -22,8 +23,8 @@ pub unsafe extern "C" fn hl_pool_set_limit(pool: *mut hl_pool, bytes: usize) -> 
     status(unsafe { live(pool) }.map(|live| live.pool().set_limit((bytes != 0).then_some(bytes))))
 }
 
-/// Sets what is called when free bytes have fallen below `threshold`, once until they have risen above it
-/// again, and each time before an allocation fails for want of memory. NULL sets nothing.
+/// Sets what is called when free bytes have fallen below `threshold` bytes, once until they have risen above it
+/// again, and each time before an allocation fails for want of memory or at the limit. NULL removes it.
 ///
 /// The callback runs in the thread that allocates, with no lock held: it may release and allocate. At most
 /// four callbacks of a pool run at once; an allocation that would call one more fails without.
@@ -44,9 +45,10 @@ pub unsafe extern "C" fn hl_pool_set_low_memory_callback(
 }
 
 /// Sets what is called when no heap has room for a request: it may add a heap, and return true for the
-/// allocation to be tried again. NULL sets nothing.
+/// allocation to be tried again; up to eight times for one request. NULL removes it.
 ///
-/// The callback runs in the thread that allocates, with no lock held.
+/// The callback runs in the thread that allocates, with no lock held: it may use the pool. At most four
+/// callbacks of a pool run at once; an allocation that would call one more fails without.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_set_grow_callback(
     pool: *mut hl_pool,

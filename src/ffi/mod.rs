@@ -77,7 +77,9 @@ unsafe fn put<T: Copy>(out: *mut T, value: T) -> Result<(), Error> {
     // SAFETY: the struct begins with its size.
     let size = unsafe { size_field.read() };
     if size < size_of::<usize>() {
-        return Err(Error::InvalidArgument("invalid argument: struct_size is not set"));
+        return Err(Error::InvalidArgument(
+            "invalid argument: struct_size is not set, or too small",
+        ));
     }
     // SAFETY: the caller's struct has `size` bytes, the value all of its own; the size field stays the
     // caller's.

@@ -94,7 +94,9 @@ unsafe fn read_config(config: *const hl_config) -> Result<hl_config, Error> {
     // SAFETY: the config begins with its size.
     let size = unsafe { (&raw const (*config).struct_size).read() };
     if !(size_of::<usize>()..=LARGEST_CONFIG).contains(&size) {
-        return Err(Error::InvalidArgument("invalid argument: struct_size is not set"));
+        return Err(Error::InvalidArgument(
+            "invalid argument: struct_size is not set, or not that of a config",
+        ));
     }
     // SAFETY: the caller's config has `size` bytes, ours its own; what the caller doesn't know stays 0.
     unsafe {
@@ -140,7 +142,9 @@ fn new_pool(config: hl_config) -> Result<*mut hl_pool, Error> {
 /// heap. Nothing is taken from the system. NULL, with ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL or
 /// ::HL_ERR_HEAP_WRAPS, if that can't be.
 ///
-/// The memory must stay valid until hl_pool_delete() and is the caller's again after it.
+/// The memory must stay valid until hl_pool_delete() and is the caller's again after it. The heap begins behind
+/// the handle: an address in it is `(char *)memory + size - 1`. ::HL_ERR_HEAP_OVERLAPS if the memory is part of
+/// another pool's heap, but not of one of its blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_new_in(memory: *mut c_void, size: usize) -> *mut hl_pool {
     // SAFETY: the caller hands in memory that may be used.
@@ -179,7 +183,7 @@ unsafe fn new_pool_in(memory: *mut u8, size: usize) -> Result<*mut hl_pool, Erro
 const NOT_THE_DEFAULT: Error =
     Error::InvalidArgument("invalid argument: the default pool can't be reset or deleted");
 
-/// Releases every block of the pool at once; its heaps stay. No block may be used any more. Not for the
+/// Releases every block of the pool at once; its heaps stay, drained ones are in use again. No block may be used any more. Not for the
 /// default pool (::HL_ERR_INVALID_ARGUMENT). Cost: a step a block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_reset(pool: *mut hl_pool) -> Status {

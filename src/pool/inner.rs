@@ -33,13 +33,6 @@ impl<F: Copy> Clone for Callback<F> {
 /// A way in which a heap may serve a request from a number of bytes.
 type ServeFn = fn(&mut Heap, Request, usize) -> Option<Fresh>;
 
-/// Changes when memory comes to the pool.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Progress {
-    pub(super) generation: u64,
-    used: usize,
-}
-
 /// See the module.
 pub(super) struct Inner<R: RelaxStrategy> {
     pub(super) heaps: Heaps,
@@ -51,7 +44,7 @@ pub(super) struct Inner<R: RelaxStrategy> {
     /// The pool's name in the registry; 0 until it has a heap.
     identity: u64,
     /// How many heaps were ever added.
-    generation: u64,
+    pub(super) generation: u64,
     pub(super) failures: u64,
     pub(super) misuses: u64,
     pub(super) low_memory: Option<Callback<LowMemoryFn<R>>>,
@@ -272,10 +265,6 @@ impl<R: RelaxStrategy> Inner<R> {
             return Error::LimitReached { size, used: self.used, limit: self.limit };
         }
         Error::OutOfMemory { size }
-    }
-
-    pub(super) fn progress(&self) -> Progress {
-        Progress { generation: self.generation, used: self.used }
     }
 
     pub(super) fn free_bytes(&self) -> usize {

@@ -35,7 +35,8 @@ use inner::{Callback, Inner};
 use lock::{Guard, Lock};
 use spin::RelaxStrategy;
 
-/// Adds memory to a pool that has none left for a request of so many bytes; true if it did.
+/// Adds memory to a pool that has none left for a request; true if it did. A heap of `needed` bytes serves the
+/// request for certain, wherever it lies.
 pub type GrowFn<R> = unsafe fn(pool: &MemoryPool<R>, needed: usize, context: Context) -> bool;
 
 /// Is told that only so many free bytes are left.

@@ -1,7 +1,7 @@
 //! What a pool does when no heap has room: it asks its source, and calls the callbacks.
 
 use super::heap::{Fresh, Request};
-use super::inner::{Callback, Inner, Progress};
+use super::inner::{Callback, Inner};
 use super::{LowMemoryFn, MAX_SIZE, MemoryPool};
 use crate::error::Error;
 use spin::RelaxStrategy;
@@ -10,13 +10,23 @@ use spin::RelaxStrategy;
 /// ends there, and not at the end of the stack.
 const MOST_CALLBACKS: u32 = 4;
 
+/// How often the grow callback is asked for one request: one that claims success but doesn't help would be asked
+/// for ever.
+const MOST_GROWTHS: u32 = 8;
+
 /// What was tried for a request.
 #[derive(Default)]
 struct Tried {
     low_memory: bool,
     source: bool,
-    /// The last callback that claimed to have grown the pool had changed nothing.
-    in_vain: bool,
+    growths: u32,
+}
+
+/// Bytes of a heap that serves a request for certain: twice the aligned block that holds it, for the heap may
+/// lie anywhere, and metadata.
+fn heap_for(request: Request) -> usize {
+    let block = request.size.max(request.alignment).checked_next_power_of_two().unwrap_or(MAX_SIZE);
+    block.saturating_mul(2).saturating_add(block / 8).saturating_add(4096)
 }
 
 impl<R: RelaxStrategy> MemoryPool<R> {
@@ -38,9 +48,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
                 return Ok(block);
             }
             let error = inner.refusal(request);
-            let before = inner.progress();
+            let generation = inner.generation;
             drop(inner);
-            if !self.remedy(request, error, before, &mut tried) {
+            if !self.remedy(request, error, generation, &mut tried) {
                 self.lock().count_failure();
                 return Err(error);
             }
@@ -48,7 +58,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     /// Does the next thing that may help a request; false if nothing is left to do.
-    fn remedy(&self, request: Request, error: Error, before: Progress, tried: &mut Tried) -> bool {
+    fn remedy(&self, request: Request, error: Error, generation: u64, tried: &mut Tried) -> bool {
         if !core::mem::replace(&mut tried.low_memory, true) {
             let inner = self.lock();
             let due = inner.low_memory.map(|callback| (callback, inner.free_bytes()));
@@ -60,28 +70,27 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if let Error::LimitReached { .. } = error {
             return false;
         }
-        if !core::mem::replace(&mut tried.source, true) && self.grow_from_source(request, before) {
+        if !core::mem::replace(&mut tried.source, true)
+            && self.grow_from_source(request, generation)
+        {
             return true;
         }
-        let grow = self.lock().grow;
-        let grown = grow.is_some_and(|Callback { function, context }| {
+        tried.growths += 1;
+        let grow = self.lock().grow.filter(|_| tried.growths <= MOST_GROWTHS);
+        grow.is_some_and(|Callback { function, context }| {
             let called = self.calling_back(|| {
                 // SAFETY: whoever set the callback promised that it may be called.
-                unsafe { function(self, request.size, context) }
+                unsafe { function(self, heap_for(request), context) }
             });
             called == Some(true)
-        });
-        // A callback that claims success twice but changed nothing would be asked for ever.
-        let unchanged = self.lock().progress() == before;
-        let hopeless = core::mem::replace(&mut tried.in_vain, unchanged) && unchanged;
-        grown && !hopeless
+        })
     }
 
-    /// Asks the source for a heap, unless another thread has got one since the pool was as in `before`.
-    fn grow_from_source(&self, request: Request, before: Progress) -> bool {
+    /// Asks the source for a heap, unless another thread has got one since the pool was of that generation.
+    fn grow_from_source(&self, request: Request, generation: u64) -> bool {
         let Some(source) = self.source else { return false };
         let _growth = self.growth.lock();
-        let grown_meanwhile = self.lock().progress().generation != before.generation;
+        let grown_meanwhile = self.lock().generation != generation;
         grown_meanwhile || source(self, request.size, request.alignment)
     }
 

@@ -329,6 +329,38 @@ fn a_callback_that_runs_out_of_memory_itself_ends() {
     assert_eq!(pool.check(), Ok(()));
 }
 
+fn add_what_is_needed(pool: &Pool, needed: usize, [heaps, ..]: Context) -> bool {
+    // SAFETY: the context is the test's list of regions.
+    let heaps = unsafe { &mut *heaps.cast::<Vec<Box<[u8]>>>() };
+    let mut memory = region(needed + 1);
+    let added = add(pool, &mut memory[1..]);
+    heaps.push(memory);
+    added.is_ok()
+}
+
+#[test]
+fn a_heap_of_the_bytes_needed_serves_the_request() {
+    let sizes =
+        [0, 1, 31, 100, 600, 4000, 5000, 8192, 8193, 60_000, 131_072, 600_000, 1 << 20, 3 << 20];
+    for size in sizes {
+        for alignment in (0..=20).step_by(4).map(|shift| 1 << shift) {
+            let mut heaps = Vec::<Box<[u8]>>::new();
+            let pool = Pool::new();
+            let null = core::ptr::null_mut();
+            // SAFETY: the list outlives the pool.
+            unsafe {
+                pool.set_grow_callback(
+                    Some(add_what_is_needed),
+                    [(&raw mut heaps).cast(), null, null],
+                )
+            };
+            assert!(pool.alloc_aligned(alignment, size).is_ok(), "{size} at {alignment}");
+            assert_eq!(pool.stats().heaps, 1, "{size} at {alignment}");
+            drop(pool);
+        }
+    }
+}
+
 #[test]
 fn a_limit_does_not_hide_that_no_heap_is_large_enough() {
     let (mut small, mut large) = (region(100_000), region(3_000_000));

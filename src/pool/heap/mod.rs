@@ -417,8 +417,10 @@ impl Heap {
         base.as_ptr().with_addr(self.start)
     }
 
+    /// Bytes of metadata, of which a reservation's are backed as it grows.
     pub(super) fn metadata_bytes(&self) -> usize {
-        self.metadata_bytes
+        let (end, capacity) = (self.buddy.end() as u128, self.buddy.capacity() as u128);
+        (self.metadata_bytes as u128 * end).div_ceil(capacity) as usize
     }
 
     pub(super) fn capacity_bytes(&self) -> usize {
