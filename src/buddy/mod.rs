@@ -250,8 +250,10 @@ impl Buddy {
             self.set_tag(head, Tag::Inside);
             return self.merge(head, order);
         };
-        let displaced = core::mem::replace(spare, head.0);
-        self.set_tag(head, Tag::Free(order));
+        // The lower of two stays spare, so that high addresses run empty.
+        let (kept, displaced) = (head.0.min(*spare), head.0.max(*spare));
+        *spare = kept;
+        self.set_tag(Granule(kept), Tag::Free(order));
         if displaced != NO_SPARE {
             self.set_tag(Granule(displaced), Tag::Inside);
             self.merge(Granule(displaced), order);
