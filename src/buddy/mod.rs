@@ -9,9 +9,8 @@
 //! map      F2   .    .    .    F1   .    R0   F0        one byte a granule: the tag of the block it heads
 //! ```
 //!
-//! A *run* is an allocation of any number of granules: a block of the next power of two whose unused tail
-//! is given back at once. What stays is the canonical sequence of aligned blocks, its *pieces*: the first
-//! one's granule is tagged `Run`, those of the others `Piece`. A *span* is a single block of which every
+//! A *run* is an allocation of any number of granules in a row. It is the canonical sequence of aligned blocks,
+//! its *pieces*: the first one's granule is tagged `Run`, those of the others `Piece`. A *span* is a single block of which every
 //! granule is tagged, so that its head is found from any address inside in constant time.
 //!
 //! Invariants, for the granules `[0, end)`:
