@@ -5,20 +5,13 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include "check_basics.h"
+
 #include <errno.h>
 #include <heapmaster.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The condition holds, or the program ends here. */
-#define CHECK(condition) \
-    ((condition) ? (void)0 : check_failed(__FILE__, __LINE__, #condition, ""))
-
-/* Two numbers are equal; a failure prints both. */
-#define CHECK_EQUAL(actual, expected) \
-    check_equal(__FILE__, __LINE__, #actual " == " #expected, (uintmax_t)(actual), \
-                (uintmax_t)(expected))
 
 /* A call that returns a status returns this one; a failure prints both by name. */
 #define CHECK_STATUS(call, expected) \
@@ -40,15 +33,6 @@ static inline void check_failed(const char *file, int line, const char *what, co
     fprintf(stderr, "%s:%d: %s%s\n    last error: %s: %s\n", file, line, what, values,
             hl_status_name(hl_last_error()), hl_last_error_message());
     exit(1);
-}
-
-static inline void check_equal(const char *file, int line, const char *what, uintmax_t actual,
-                               uintmax_t expected) {
-    if (actual != expected) {
-        char values[64];
-        snprintf(values, sizeof values, ", but it is %ju, not %ju", actual, expected);
-        check_failed(file, line, what, values);
-    }
 }
 
 static inline void check_status(const char *file, int line, const char *what, hl_status actual,

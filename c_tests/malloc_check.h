@@ -10,6 +10,8 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include "check_basics.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -19,15 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* The condition holds, or the program ends here. */
-#define CHECK(condition) \
-    ((condition) ? (void)0 : check_failed(__FILE__, __LINE__, #condition, ""))
-
-/* Two numbers are equal; a failure prints both. */
-#define CHECK_EQUAL(actual, expected) \
-    check_equal(__FILE__, __LINE__, #actual " == " #expected, (uintmax_t)(actual), \
-                (uintmax_t)(expected))
 
 /* A call returns NULL and leaves this errno. */
 #define CHECK_FAILS(call, error) \
@@ -49,15 +42,6 @@ static inline void check_failed(const char *file, int line, const char *what, co
         _exit(2);
     }
     _exit(1);
-}
-
-static inline void check_equal(const char *file, int line, const char *what, uintmax_t actual,
-                               uintmax_t expected) {
-    if (actual != expected) {
-        char values[64];
-        snprintf(values, sizeof values, ", but it is %ju, not %ju", actual, expected);
-        check_failed(file, line, what, values);
-    }
 }
 
 /* The file that defines a function which this program would call by this name. */
