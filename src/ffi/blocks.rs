@@ -77,6 +77,18 @@ pub unsafe extern "C" fn hl_resize(
     }
 }
 
+/// The status of a release, of which a refusal goes to the misuse handler.
+///
+/// # Safety
+/// The pool is live or null.
+unsafe fn release_status(pool: *mut hl_pool, released: Result<(), Error>) -> Status {
+    match released {
+        Ok(()) => Status::Ok,
+        // SAFETY: only a live pool refuses a block, and only a refusal has a use for the pool.
+        Err(error) => unsafe { fail_misused(pool, error) },
+    }
+}
+
 /// Releases a block, which must not be used any more. NULL is fine. Keeps errno.
 ///
 /// A pointer that is not the start of a live block of the pool is refused, always and at every size, and
@@ -88,11 +100,8 @@ pub unsafe extern "C" fn hl_release(pool: *mut hl_pool, block: *mut c_void) -> S
     let Some(block) = NonNull::new(block.cast::<u8>()) else { return Status::Ok };
     // SAFETY: the caller hands in a live pool or null, and gives up the block.
     let released = unsafe { live(pool).and_then(|live| live.pool().release(block)) };
-    match released {
-        Ok(()) => Status::Ok,
-        // SAFETY: only a live pool refuses a block.
-        Err(error) => unsafe { fail_misused(pool, error) },
-    }
+    // SAFETY: the caller hands in a live pool or null.
+    unsafe { release_status(pool, released) }
 }
 
 /// Releases a block of which the size is known that it was allocated with or last resized to; otherwise as
@@ -106,11 +115,8 @@ pub unsafe extern "C" fn hl_release_sized(
     let Some(block) = NonNull::new(block.cast::<u8>()) else { return Status::Ok };
     // SAFETY: the caller hands in a live pool or null, and gives up the block.
     let released = unsafe { live(pool).and_then(|live| live.pool().release_sized(block, size)) };
-    match released {
-        Ok(()) => Status::Ok,
-        // SAFETY: only a live pool refuses a block.
-        Err(error) => unsafe { fail_misused(pool, error) },
-    }
+    // SAFETY: the caller hands in a live pool or null.
+    unsafe { release_status(pool, released) }
 }
 
 /// How many bytes of a block may be used: at least those asked for. 0 for NULL, and, with the reasons of

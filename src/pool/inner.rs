@@ -41,8 +41,6 @@ pub(super) struct Inner<R: RelaxStrategy> {
     pub(super) used: usize,
     pub(super) peak_used: usize,
     pub(super) limit: usize,
-    /// The pool's name in the registry; 0 until it has a heap.
-    identity: u64,
     /// How many heaps were ever added.
     pub(super) generation: u64,
     pub(super) failures: u64,
@@ -72,7 +70,6 @@ impl<R: RelaxStrategy> Inner<R> {
             used: 0,
             peak_used: 0,
             limit: NO_LIMIT,
-            identity: 0,
             generation: 0,
             failures: 0,
             misuses: 0,
@@ -90,18 +87,15 @@ impl<R: RelaxStrategy> Inner<R> {
         &mut self,
         start: usize,
         size: usize,
-        make: impl FnOnce(u64) -> Result<NonNull<Heap>, Error>,
+        make: impl FnOnce() -> Result<NonNull<Heap>, Error>,
     ) -> Result<(), Error> {
         if let Some(other) = self.heaps.overlapping(start, size) {
             let other = self.heaps.get(other);
             let (other, other_size) = (other.start(), other.size());
             return Err(Error::HeapOverlaps { address: start, size, other, other_size });
         }
-        if self.identity == 0 {
-            self.identity = registry::new_pool_identity();
-        }
         registry::check_apart::<R>(start, size)?;
-        let heap = make(self.identity)?;
+        let heap = make()?;
         // SAFETY: the heap is new, its region disjoint from the others', and it is removed from both before
         // it dies.
         unsafe {
@@ -223,22 +217,28 @@ impl<R: RelaxStrategy> Inner<R> {
             }
             heap.alloc(request, budget).or_else(|| heap.alloc_last(request, budget))
         };
-        self.try_all(request, Heap::alloc)
-            .or_else(|| self.try_all(request, grow_and_alloc))
+        self.try_all_but(Some(home), request, Heap::alloc)
+            .or_else(|| self.try_all_but(None, request, grow_and_alloc))
             .or_else(|| {
                 self.settle();
-                self.try_all(request, Heap::alloc)
+                self.try_all_but(None, request, Heap::alloc)
             })
-            .or_else(|| self.try_all(request, Heap::alloc_last))
+            .or_else(|| self.try_all_but(None, request, Heap::alloc_last))
     }
 
-    /// Has `serve` try the heaps that don't drain, in the order they were added. The first that can becomes
-    /// the home heap.
-    fn try_all(&mut self, request: Request, serve: ServeFn) -> Option<Fresh> {
+    /// Has `serve` try the heaps that don't drain, in the order they were added, but for one. The first that
+    /// can becomes the home heap.
+    fn try_all_but(
+        &mut self,
+        left_out: Option<NonNull<Heap>>,
+        request: Request,
+        serve: ServeFn,
+    ) -> Option<Fresh> {
         let mut at = self.heaps.after(None);
         while let Some(heap) = at {
             let budget = self.budget();
-            if !self.heaps.get(heap).draining
+            if at != left_out
+                && !self.heaps.get(heap).draining
                 && let Some(block) = self.on_heap(heap, |heap| serve(heap, request, budget))
             {
                 self.home = Some(heap);
@@ -330,9 +330,10 @@ impl<R: RelaxStrategy> Inner<R> {
         if let Some(heap) = self.find(address) {
             return self.heaps.get(heap).diagnose(address);
         }
-        match registry::owner::<R>(address) {
-            Some(_) => Error::OtherPool { pointer: address },
-            None => Error::NotInPool { pointer: address },
+        if registry::holds::<R>(address) {
+            Error::OtherPool { pointer: address }
+        } else {
+            Error::NotInPool { pointer: address }
         }
     }
 

@@ -137,7 +137,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             return Err(Error::HeapWraps { address, size });
         }
         // SAFETY: the caller's promise.
-        self.lock().add_heap(address, size, |pool| unsafe { Heap::in_region(start, size, pool) })
+        self.lock().add_heap(address, size, || unsafe { Heap::in_region(start, size) })
     }
 
     /// Adds a heap over reserved memory.
@@ -150,9 +150,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         backing: &'static Backing,
     ) -> Result<(), Error> {
         let (address, size) = (reservation.memory.addr().get(), reservation.size);
-        self.lock().add_heap(address, size, |pool| {
+        self.lock().add_heap(address, size, || {
             // SAFETY: the caller's promise.
-            Ok(unsafe { Heap::in_reservation(reservation, backing, pool) })
+            Ok(unsafe { Heap::in_reservation(reservation, backing) })
         })
     }
 

@@ -7,7 +7,6 @@
 
 use crate::error::Error;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
 use spin::RelaxStrategy;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
@@ -16,13 +15,12 @@ pub(super) struct Entry {
     next: Option<NonNull<Entry>>,
     start: usize,
     size: usize,
-    pool: u64,
 }
 
 impl Entry {
-    /// For the heap of `size` bytes at `start`, of the pool with that identity.
-    pub(super) fn new(start: usize, size: usize, pool: u64) -> Entry {
-        Entry { next: None, start, size, pool }
+    /// For the heap of `size` bytes at `start`.
+    pub(super) fn new(start: usize, size: usize) -> Entry {
+        Entry { next: None, start, size }
     }
 }
 
@@ -34,13 +32,6 @@ struct Registry {
 unsafe impl Send for Registry {}
 
 static REGISTRY: SpinMutex<Registry> = SpinMutex::new(Registry { first: None });
-
-/// Identities of pools: 0 is none's. Relaxed, for they need only differ.
-static NEXT_POOL: AtomicU64 = AtomicU64::new(1);
-
-pub(super) fn new_pool_identity() -> u64 {
-    NEXT_POOL.fetch_add(1, Ordering::Relaxed)
-}
 
 fn lock<R: RelaxStrategy>() -> SpinMutexGuard<'static, Registry> {
     loop {
@@ -111,20 +102,18 @@ pub(super) fn unregister<R: RelaxStrategy>(entry: NonNull<Entry>) {
     }
 }
 
-/// Identity of the pool whose heap holds `address`: of the smallest heap, where one lies in a block of
-/// another.
-pub(super) fn owner<R: RelaxStrategy>(address: usize) -> Option<u64> {
+/// Whether a heap of any pool holds `address`.
+pub(super) fn holds<R: RelaxStrategy>(address: usize) -> bool {
     let mut registry = lock::<R>();
     let mut before = None;
-    let mut smallest = (usize::MAX, None);
     while let Some(at) = *registry.link(before) {
         let entry = registry.get(at);
-        if address.wrapping_sub(entry.start) < entry.size && entry.size < smallest.0 {
-            smallest = (entry.size, Some(entry.pool));
+        if address.wrapping_sub(entry.start) < entry.size {
+            return true;
         }
         before = Some(at);
     }
-    smallest.1
+    false
 }
 
 /// Takes the lock over a fork.

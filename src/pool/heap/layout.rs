@@ -37,11 +37,10 @@ pub(crate) struct Reservation {
     pub(crate) metadata: NonNull<u8>,
 }
 
-/// A heap's region as it was handed in, and the identity of its pool.
+/// A heap's region as it was handed in.
 struct Region {
     start: usize,
     size: usize,
-    pool: u64,
 }
 
 /// Where the parts of a heap's metadata are, in bytes from its start.
@@ -96,7 +95,6 @@ impl Heap {
     pub(in crate::pool) unsafe fn in_region(
         start: NonNull<u8>,
         size: usize,
-        pool: u64,
     ) -> Result<NonNull<Heap>, Error> {
         let address = start.addr().get();
         let has_spans = size >= SPANS_FROM;
@@ -130,7 +128,7 @@ impl Heap {
         unsafe { metadata.write_bytes(0, parts.spans) };
         // SAFETY: the metadata is zeroed but for the descriptors, and lies before granule 0.
         let heap = unsafe {
-            Heap::at(metadata, parts, Region { start: address, size, pool }, first, granules, None)
+            Heap::at(metadata, parts, Region { start: address, size }, first, granules, None)
         };
         // SAFETY: `at` has just made it, and nobody else knows it.
         unsafe { (*heap.as_ptr()).buddy.extend(granules as u32) };
@@ -145,12 +143,11 @@ impl Heap {
     pub(in crate::pool) unsafe fn in_reservation(
         reservation: Reservation,
         backing: &'static Backing,
-        pool: u64,
     ) -> NonNull<Heap> {
         let Reservation { memory, size, metadata } = reservation;
         let granules = size >> SPAN_GRANULE_SHIFT;
         let parts = Parts::new(shape(0, granules, true), true);
-        let region = Region { start: memory.addr().get(), size, pool };
+        let region = Region { start: memory.addr().get(), size };
         // SAFETY: the caller's promise.
         unsafe { Heap::at(metadata, parts, region, memory, granules, Some(backing)) }
     }
@@ -166,7 +163,7 @@ impl Heap {
         granules: usize,
         backing: Option<&'static Backing>,
     ) -> NonNull<Heap> {
-        let Region { start, size, pool } = region;
+        let Region { start, size } = region;
         let has_spans = size >= SPANS_FROM || backing.is_some();
         let shift = granule_shift(size, has_spans);
         let lead = (first.addr().get() >> shift) & (MAX_GRANULES - 1);
@@ -181,7 +178,7 @@ impl Heap {
                 slab.write(Slab::new(rooms, spans, first, granules as u32));
                 slab
             });
-            metadata.add(parts.entry).cast().write(Entry::new(start, size, pool));
+            metadata.add(parts.entry).cast().write(Entry::new(start, size));
             heap.write(Heap {
                 links: Links::default(),
                 start,
