@@ -20,6 +20,7 @@
 //! | `pool` | heaps, lock, limits, statistics: [`MemoryPool`] |
 //! | `os` | reserve, commit, purge: the only door to the system |
 //! | `system` | heaps from the system, the default pool |
+//! | `cache` | per-thread caches of the default pool |
 //! | [`heap`] | owned chunks of the default pool |
 //! | `ffi` | the C ABI |
 
@@ -42,6 +43,10 @@ mod pool;
 mod os;
 #[cfg(feature = "system")]
 mod system;
+
+#[cfg(feature = "system")]
+#[doc(hidden)]
+pub mod cache;
 
 #[cfg(feature = "system")]
 pub mod heap;

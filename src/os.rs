@@ -147,3 +147,24 @@ pub(crate) fn commits_strictly() -> bool {
         mode == *b"2"
     })
 }
+
+/// Something that is done when a thread ends; see [`at_thread_end`].
+#[derive(Clone, Copy)]
+pub(crate) struct ThreadEnd(libc::pthread_key_t);
+
+/// Has `f` called with the value that a thread gives to [`ThreadEnd::set`], when the thread ends; `None` if the
+/// system has no room for that.
+pub(crate) fn at_thread_end(f: unsafe extern "C" fn(*mut libc::c_void)) -> Option<ThreadEnd> {
+    let mut key = 0;
+    // SAFETY: the function lives as long as the process.
+    let refused = keeping_errno(|| unsafe { libc::pthread_key_create(&mut key, Some(f)) });
+    (refused == 0).then_some(ThreadEnd(key))
+}
+
+impl ThreadEnd {
+    /// Sets the calling thread's value, not null. False if the system refuses. It may allocate.
+    pub(crate) fn set(self, value: NonNull<u8>) -> bool {
+        // SAFETY: the key was created, and is never deleted.
+        keeping_errno(|| unsafe { libc::pthread_setspecific(self.0, value.as_ptr().cast()) == 0 })
+    }
+}

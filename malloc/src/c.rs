@@ -19,7 +19,7 @@ use crate::errno::{self, EINVAL, ENOMEM};
 use crate::misuse::refused;
 use core::ffi::{c_int, c_void};
 use core::ptr::{NonNull, null_mut};
-use heapmaster::{Error, Status, default_pool};
+use heapmaster::{Error, Status, cache, default_pool};
 
 /// The alignment of every block: what `max_align_t` needs on 64-bit machines.
 const MIN_ALIGNMENT: usize = 16;
@@ -27,13 +27,31 @@ const MIN_ALIGNMENT: usize = 16;
 // --- Allocate ---
 
 /// `size` bytes, uninitialised. For 0 bytes: a block like any other, with a pointer of its own.
+#[inline]
 pub(crate) fn malloc(size: usize) -> *mut c_void {
-    block_or_enomem(default_pool().alloc(size))
+    match cache::alloc(size) {
+        Some(block) => block.as_ptr().cast(),
+        None => malloc_slow(size),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn malloc_slow(size: usize) -> *mut c_void {
+    block_or_enomem(cache::alloc_slow(size))
 }
 
 /// `count` objects of `size` bytes, all bytes zero.
 fn calloc(count: usize, size: usize) -> *mut c_void {
     match count.checked_mul(size) {
+        Some(total) if total <= cache::MAX_OBJECT => {
+            let block = malloc(total);
+            if !block.is_null() {
+                // SAFETY: the block has that many bytes.
+                unsafe { block.write_bytes(0, total) };
+            }
+            block
+        }
         Some(total) => block_or_enomem(default_pool().alloc_zeroed(total)),
         None => out_of_memory(),
     }
@@ -107,6 +125,10 @@ unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
         unsafe { release("realloc", block) };
         return null_mut();
     }
+    if let Some(old_size) = cache::object_size(old.addr().get()) {
+        // SAFETY: passed on to the caller.
+        return unsafe { resize_object(block, old_size, size) };
+    }
     // SAFETY: passed on to the caller.
     match unsafe { default_pool().resize(old, size) } {
         Ok(new) => new.as_ptr().cast(),
@@ -117,6 +139,29 @@ unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
             null_mut()
         }
     }
+}
+
+/// [`realloc`] of a live block of `old_size` bytes that is an object of a span: it stays where it is unless it
+/// is too small, or more than twice too large.
+///
+/// # Safety
+///
+/// See the [module](self).
+unsafe fn resize_object(block: *mut c_void, old_size: usize, size: usize) -> *mut c_void {
+    if size <= old_size && size >= old_size / 2 {
+        return block;
+    }
+    let new = malloc(size);
+    if new.is_null() {
+        // Smaller is fine where it is.
+        return if size <= old_size { block } else { new };
+    }
+    // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes.
+    unsafe {
+        new.copy_from_nonoverlapping(block, old_size.min(size));
+        release("realloc", block);
+    }
+    new
 }
 
 /// `realloc` for `count` objects of `size` bytes.
@@ -191,9 +236,11 @@ unsafe fn malloc_usable_size(block: *mut c_void) -> usize {
     let Some(block) = NonNull::new(block.cast()) else {
         return 0;
     };
-    default_pool().usable_size(block).unwrap_or_else(|error| {
-        refused("malloc_usable_size", block, &error);
-        0
+    cache::object_size(block.addr().get()).unwrap_or_else(|| {
+        default_pool().usable_size(block).unwrap_or_else(|error| {
+            refused("malloc_usable_size", block, &error);
+            0
+        })
     })
 }
 
@@ -211,11 +258,25 @@ pub(crate) fn aligned(alignment: usize, size: usize) -> *mut c_void {
 /// See the [module](self).
 #[inline]
 pub(crate) unsafe fn release(function: &'static str, block: *mut c_void) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        if !cache::release(block.addr()) {
+            release_slow(function, block);
+        }
+    }
+}
+
+/// # Safety
+///
+/// See the [module](self).
+#[cold]
+#[inline(never)]
+unsafe fn release_slow(function: &'static str, block: *mut c_void) {
     let Some(block) = NonNull::new(block.cast()) else {
         return;
     };
     // SAFETY: passed on to the caller.
-    if let Err(error) = unsafe { default_pool().release(block) } {
+    if let Err(error) = unsafe { cache::release_slow(block) } {
         refused(function, block, &error);
     }
 }

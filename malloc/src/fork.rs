@@ -20,7 +20,7 @@ use core::ffi::{CStr, c_void};
 use core::mem::transmute;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
-use heapmaster::default_pool;
+use heapmaster::cache;
 
 /// A function of libc that may be missing.
 ///
@@ -73,18 +73,18 @@ pub(crate) fn register() {
 
 unsafe extern "C" fn prepare() {
     LOCK_STREAMS.call();
-    default_pool().before_fork();
+    cache::before_fork();
 }
 
 unsafe extern "C" fn parent() {
     // SAFETY: `prepare` ran in this thread, and this is the process it ran in.
-    unsafe { default_pool().after_fork() };
+    unsafe { cache::after_fork_in_parent() };
     UNLOCK_STREAMS.call();
 }
 
 unsafe extern "C" fn child() {
     // SAFETY: `prepare` ran in this thread, of which this is the copy.
-    unsafe { default_pool().after_fork() };
+    unsafe { cache::after_fork_in_child() };
     // Reset, not unlocked: if there were several threads, glibc has already reset it.
     RESET_STREAMS.call();
 }

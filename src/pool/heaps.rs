@@ -9,6 +9,7 @@
 //! alone; their regions are disjoint.
 
 use super::heap::{Heap, Links};
+use crate::slab::Span;
 use core::ptr::NonNull;
 
 type Link = Option<NonNull<Heap>>;
@@ -97,6 +98,11 @@ impl Heaps {
             }
         }
         best
+    }
+
+    /// The heap whose descriptors this is one of.
+    pub(super) fn with_descriptor(&self, span: NonNull<Span>) -> Link {
+        self.iter().find(|&heap| self.get(heap).has_descriptor(span))
     }
 
     /// A heap whose region shares memory with the `size` bytes at `start`; they don't wrap.

@@ -236,17 +236,47 @@ impl<R: RelaxStrategy> Inner<R> {
     ) -> Option<Fresh> {
         let mut at = self.heaps.after(None);
         while let Some(heap) = at {
-            let budget = self.budget();
             if at != left_out
-                && !self.heaps.get(heap).draining
-                && let Some(block) = self.on_heap(heap, |heap| serve(heap, request, budget))
+                && let Some(block) = self.ask(heap, |heap, budget| serve(heap, request, budget))
             {
-                self.home = Some(heap);
                 return Some(block);
             }
             at = self.heaps.after(at);
         }
         None
+    }
+
+    /// What the home heap answers, or else the first of all that answers something.
+    pub(super) fn first_heap_that<T>(
+        &mut self,
+        mut serve: impl FnMut(&mut Heap, usize) -> Option<T>,
+    ) -> Option<T> {
+        let mut at = self.home;
+        let mut result = self.ask(at?, &mut serve);
+        at = self.heaps.after(None);
+        while let Some(heap) = at
+            && result.is_none()
+        {
+            result = self.ask(heap, &mut serve);
+            at = self.heaps.after(at);
+        }
+        result
+    }
+
+    /// Has a heap serve something from the bytes it is given, unless it drains; if it can, it becomes the
+    /// home heap.
+    fn ask<T>(
+        &mut self,
+        heap: NonNull<Heap>,
+        serve: impl FnOnce(&mut Heap, usize) -> Option<T>,
+    ) -> Option<T> {
+        if self.heaps.get(heap).draining {
+            return None;
+        }
+        let budget = self.budget();
+        let result = self.on_heap(heap, |heap| serve(heap, budget))?;
+        self.home = Some(heap);
+        Some(result)
     }
 
     /// Merges all that can be merged in every heap.
@@ -284,16 +314,19 @@ impl<R: RelaxStrategy> Inner<R> {
     #[inline]
     pub(super) fn release(&mut self, address: usize) -> Result<(), Refused> {
         let heap = self.find(address).ok_or(Refused)?;
-        let granules = self.heaps.get_mut(heap).release(address)?;
-        if granules > 0 {
-            self.gained_granules(heap, granules);
+        match self.heaps.get_mut(heap).release(address) {
+            Ok(0) => Ok(()),
+            Ok(granules) => {
+                self.gained_granules(heap, granules);
+                Ok(())
+            }
+            Err(Refused) => self.release_owned(heap, address),
         }
-        Ok(())
     }
 
     /// A release has made granules free.
     #[inline(never)]
-    fn gained_granules(&mut self, heap: NonNull<Heap>, granules: u32) {
+    pub(super) fn gained_granules(&mut self, heap: NonNull<Heap>, granules: u32) {
         let this = self.heaps.get_mut(heap);
         self.used -= granules as usize * this.granule();
         this.purge_if_worthwhile(self.used);

@@ -14,6 +14,7 @@ mod heap;
 mod heaps;
 mod inner;
 mod lock;
+mod owned;
 mod registry;
 mod shortage;
 mod stats;

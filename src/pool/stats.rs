@@ -79,18 +79,19 @@ pub(super) struct LiveCounts {
 }
 
 impl Heap {
+    /// Cost: a step an extent of the heap.
     pub(super) fn live_counts(&self) -> LiveCounts {
         let (blocks, bytes, allocations) = self.run_counts();
-        let runs = LiveCounts { blocks, bytes, allocations };
-        let classes = self.slab().into_iter().flat_map(|slab| slab.counts());
-        classes.fold(runs, |sum, (size, allocated, released)| {
-            let live = (allocated - released) as usize;
-            LiveCounts {
-                blocks: sum.blocks + live,
-                bytes: sum.bytes + live * size,
-                allocations: sum.allocations + allocated,
-            }
-        })
+        let mut sum = LiveCounts { blocks, bytes, allocations };
+        let Some(slab) = self.slab() else { return sum };
+        sum.allocations += slab.settled_releases();
+        for span in self.extents().filter_map(|extent| slab.span_of(extent)) {
+            let (live, released) = slab.counts_of(span);
+            sum.blocks += live;
+            sum.bytes += live * span.object_size();
+            sum.allocations += live as u64 + released;
+        }
+        sum
     }
 
     fn stats(&mut self) -> HeapStats {
@@ -141,7 +142,7 @@ impl<R: RelaxStrategy> Inner<R> {
 
 /// Statistics.
 impl<R: RelaxStrategy> MemoryPool<R> {
-    /// What the pool has now. Cost: a step a heap and size class.
+    /// What the pool has now. Cost: a step a span and run, and a free block.
     pub fn stats(&self) -> PoolStats {
         self.lock().stats()
     }

@@ -49,13 +49,13 @@ impl Heap {
     fn block_of(&self, extent: Extent, address: usize) -> Option<BlockInfo> {
         let start = self.address_of(extent.head);
         if let (Kind::Span, Some(slab)) = (extent.kind, self.slab()) {
-            let span = slab.span_at(extent.head);
+            let span = slab.span_of(extent)?;
             let size = span.object_size();
             let index = address.saturating_sub(start.addr().get()).div_ceil(size);
             if index >= span.capacity() {
                 return None;
             }
-            let state = if span.is_free(index) { BlockState::Free } else { BlockState::Live };
+            let state = if slab.is_free(span, index) { BlockState::Free } else { BlockState::Live };
             // SAFETY: the object lies in the span.
             let address = unsafe { start.add(index * size) }.as_ptr();
             return Some(BlockInfo { address, size, state });

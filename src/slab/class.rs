@@ -8,7 +8,7 @@
 pub(crate) const MIN_OBJECT: usize = 16;
 
 /// Bytes of the largest class.
-pub(crate) const MAX_OBJECT: usize = 8192;
+pub const MAX_OBJECT: usize = 8192;
 
 /// Up to this size the classes rise in steps of [`MIN_OBJECT`].
 const LINEAR_LIMIT: usize = 128;
@@ -27,7 +27,7 @@ pub(crate) const SPAN_GRANULE_SHIFT: u32 = 12;
 pub(crate) const MAX_SPAN_ORDER: u8 = 4;
 
 /// The most objects of a span: a descriptor has that many bits.
-pub(crate) const MAX_OBJECTS: usize = 256;
+pub const MAX_OBJECTS: usize = 256;
 
 /// A span has this many objects unless it would be larger than the largest span: fewer would send more
 /// allocations down the slow path, more would empty, and so give their memory back, more seldom.
@@ -38,18 +38,17 @@ const WANTED_OBJECTS: usize = 64;
 pub(crate) struct ClassId(u8);
 
 /// What the table knows of a class.
-#[derive(Clone, Copy)]
 pub(crate) struct Class {
     /// Bytes of an object.
     pub(crate) size: u32,
-    /// `ceil(2^32 / size)`: see [`locate`].
-    pub(crate) magic: u32,
+    /// `ceil(2^64 / size)`: see [`locate`].
+    pub(crate) magic: u64,
     /// Order of the span that suits the class best.
     pub(crate) span_order: u8,
 }
 
 static TABLE: [Class; CLASSES] = {
-    let mut table = [Class { size: 0, magic: 0, span_order: 0 }; CLASSES];
+    let mut table = [const { Class { size: 0, magic: 0, span_order: 0 } }; CLASSES];
     let mut id = 0;
     while id < CLASSES {
         table[id] = Class::new(size_of_class(id));
@@ -88,18 +87,18 @@ const fn span_bytes(order: u8) -> usize {
 
 impl Class {
     const fn new(size: usize) -> Class {
-        let magic = (1u64 << 32).div_ceil(size as u64) as u32;
+        let magic = (1u128 << 64).div_ceil(size as u128) as u64;
         Class { size: size as u32, magic, span_order: best_span_order(size) }
     }
 
     /// The smallest order of a span that has an object.
-    pub(crate) const fn least_span_order(self) -> u8 {
+    pub(crate) const fn least_span_order(&self) -> u8 {
         let granules = (self.size as usize).div_ceil(span_bytes(0));
         granules.next_power_of_two().trailing_zeros() as u8
     }
 
     /// Objects in a span of `order`.
-    pub(crate) const fn objects_in(self, order: u8) -> usize {
+    pub(crate) const fn objects_in(&self, order: u8) -> usize {
         let objects = span_bytes(order) / self.size as usize;
         if objects < MAX_OBJECTS { objects } else { MAX_OBJECTS }
     }
@@ -129,11 +128,12 @@ const fn best_span_order(size: usize) -> u8 {
 /// Index of the object that holds byte `offset` of a span, and whether the byte is its first, by one
 /// multiplication with the reciprocal: `offset * magic` has the quotient in its upper half, and a lower
 /// half below `magic` if and only if nothing remains (Lemire, Kaser and Kurz, "Faster remainder by direct
-/// computation", 2019). Exact for every offset in a span, which a test shows for each of them.
-#[inline]
-pub(crate) fn locate(magic: u32, offset: u32) -> (usize, bool) {
-    let product = offset as u64 * magic as u64;
-    ((product >> 32) as usize, (product as u32) < magic)
+/// computation", 2019). Exact for every offset in a span, which a test shows for each of them. With a
+/// magic of 0 no byte is the first of an object.
+#[inline(always)]
+pub(crate) fn locate(magic: u64, offset: u32) -> (usize, bool) {
+    let product = offset as u128 * magic as u128;
+    ((product >> 64) as usize, (product as u64) < magic)
 }
 
 impl ClassId {
@@ -160,6 +160,13 @@ impl ClassId {
         (self.0..CLASSES as u8).map(ClassId)
     }
 
+    /// The class with this index, which is one.
+    #[inline]
+    pub(crate) fn at(index: u8) -> ClassId {
+        debug_assert!((index as usize) < CLASSES);
+        ClassId(index)
+    }
+
     /// The smallest class.
     pub(crate) const SMALLEST: ClassId = ClassId(0);
 
@@ -174,8 +181,8 @@ impl ClassId {
     }
 
     #[inline]
-    pub(crate) fn class(self) -> Class {
-        TABLE[self.index()]
+    pub(crate) fn class(self) -> &'static Class {
+        &TABLE[self.index()]
     }
 }
 
@@ -206,7 +213,7 @@ mod tests {
 
     #[test]
     fn every_offset_of_a_span_is_located_exactly() {
-        for class in TABLE {
+        for class in &TABLE {
             for offset in 0..span_bytes(MAX_SPAN_ORDER) as u32 {
                 let exact = ((offset / class.size) as usize, offset % class.size == 0);
                 assert_eq!(locate(class.magic, offset), exact, "size {}", class.size);
@@ -216,7 +223,7 @@ mod tests {
 
     #[test]
     fn spans_of_the_best_order_are_well_used() {
-        for class in TABLE {
+        for class in &TABLE {
             let bytes = span_bytes(class.span_order);
             let objects = class.objects_in(class.span_order);
             assert!((8..=MAX_OBJECTS).contains(&objects));

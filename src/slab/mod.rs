@@ -3,66 +3,78 @@
 //! ```text
 //! heap     |  span of 48 bytes  |  run  |  span of 512 bytes  |   free   |
 //!          |o|o| |o|o|o| ...    |       |o| |o| ...           |          |
-//! spans    [d][ ][ ][ ][ ][ ][ ] ...   one descriptor a granule; a span uses its first granule's
-//! rooms    48: 1000000...  512: 0000010...   one bit a class and granule: span with a free object
+//! numbers  1  1  1  1           0  0    7  7  7               0  ...      a granule: its span's descriptor
+//! spans    [-][d][ ][ ][ ][ ][ ][d] ...                                   a descriptor for each first granule
+//! rooms    48: 1000000...  512: 0000001...      one bit a class and granule: span with a free object
 //! ```
 //!
-//! An allocation takes the lowest free object of its class's current span. Spans with room at lower addresses
-//! come before others: low addresses fill up and high ones run empty, so that whole spans, and neighbouring
-//! ones, go back to the buddy system. The span whose turn comes after the current one is at hand as well,
-//! since under steady load spans are full again as soon as an object of them is released.
+//! An allocation takes the lowest free object of a word of its class's current span. Spans with room at lower
+//! addresses come before others: low addresses fill up and high ones run empty, so that whole spans, and
+//! neighbouring ones, go back to the buddy system. The span whose turn comes after the current one is at hand as
+//! well, since under steady load spans are full again as soon as an object of them is released.
+//!
+//! A cache takes spans out of the slab and gives them back; those are its own meanwhile (see `span`).
 //!
 //! Invariants:
-//! - L1: each span in use has a valid descriptor (S1 to S3) at the index of its first granule.
+//! - L1: each span in use has a valid descriptor (S1, S2), the one whose number all its granules have; the
+//!   granules of other blocks have number 0.
 //! - L2: the bit (class, granule) of `rooms` is set if and only if the span that starts at the granule is
-//!   of the class, has a free object, and is neither the current nor the next one. The next span of a class
-//!   has a free object and is not the current one. `rooms_of` counts the bits of each class.
-//! - L3: a span without live objects is the current one of its class; others are released.
-//! - L4: for each class, `allocated - released` is the number of live objects in its spans;
+//!   of the class, the pool's, has a free object, and is neither the current nor the next one. The next span
+//!   of a class has a free object and is not the current one. `rooms_of` counts the bits of each class.
+//! - L3: of the pool's spans one without live objects is the current one of its class; others are released.
+//! - L4: `released` counts, for each class, the objects that were released until their span was last settled;
 //!   `spans_in_use` is the number of spans.
 //!
 //! Cost: a bounded number of bitmap searches and buddy operations.
 
 mod check;
 pub(crate) mod class;
+mod map;
+pub(crate) mod remote;
 mod span;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use class::{ClassId, MAX_OBJECT, SPAN_GRANULE_SHIFT};
-pub(crate) use span::{Place, Span};
+pub use class::MAX_OBJECT;
+pub(crate) use class::{CLASSES, ClassId, SPAN_GRANULE_SHIFT};
+pub(crate) use map::{Annex, SpanMap, bytes as map_bytes};
+pub(crate) use span::{Place, Refused, Slot, Span, State};
 
 use crate::bits::{Bitmap, MAX_BITS};
-use crate::buddy::{Buddy, Granule, MAX_GRANULES, Order};
-use class::{CLASSES, MAX_SPAN_ORDER};
-use core::ptr::NonNull;
+use crate::buddy::{Buddy, Extent, Granule, Kind, MAX_GRANULES, Order};
+use class::MAX_SPAN_ORDER;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::Ordering::Acquire;
+use remote::{Inbox, Noted};
 
 // The room bits of the largest heap fit a bitmap.
 const _: () = assert!(CLASSES * MAX_GRANULES <= MAX_BITS);
 
 /// The spans of one heap.
 pub(crate) struct Slab {
-    /// Address of granule 0.
-    heap: NonNull<u8>,
-    capacity: u32,
-    /// The largest order of a span in this heap.
-    max_span_order: u8,
-    /// The span that each class's objects are taken from; [`span::NO_SPAN`] where there is none.
-    current: [NonNull<Span>; CLASSES],
+    map: SpanMap,
+    /// Where the objects of each class are taken from.
+    slots: [Slot; CLASSES],
     /// The span to take them from when the current one is full.
     next: [Option<NonNull<Span>>; CLASSES],
-    allocated: [u64; CLASSES],
-    released: [u64; CLASSES],
+    /// The largest order of a span in this heap.
+    max_span_order: u8,
     spans_in_use: u32,
+    released: [u64; CLASSES],
     /// Number of bits of each class in `rooms`.
     rooms_of: [u32; CLASSES],
     rooms: Bitmap,
-    spans: NonNull<Span>,
 }
 
-/// An address is not the start of a live object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refused;
+/// What a thread that is not the owner has done by a release.
+pub(crate) enum Posted {
+    /// All there was to do.
+    Done,
+    /// The span is the pool's by now: to be collected under its lock.
+    Ownerless,
+    /// It was posted to an owner that has left: the inbox is to be emptied under the lock.
+    Idle(NonNull<Inbox>),
+}
 
 /// Bytes of the room bits for a heap of `capacity` granules, to be aligned for `u64`.
 pub(crate) const fn room_bytes(capacity: usize) -> usize {
@@ -70,81 +82,54 @@ pub(crate) const fn room_bytes(capacity: usize) -> usize {
 }
 
 impl Slab {
-    /// The spans, none so far, of the heap whose granule 0 is at `heap`.
+    /// The spans, none so far, of the heap that the map is of.
     ///
     /// # Safety
-    /// `rooms` is aligned for `u64` and points to [`room_bytes`]`(capacity)` zeroed bytes, `spans` to a
-    /// descriptor a granule, not initialised; for the life of the slab both are valid and used by it alone.
-    /// `capacity` is at most [`MAX_GRANULES`]. Every call gets the same buddy system,
-    /// whose granules are the `1 << SPAN_GRANULE_SHIFT` bytes each from `heap` on; an address that is a
-    /// multiple of a block size is one in granules from the buddy's origin.
-    pub(crate) unsafe fn new(
-        rooms: NonNull<u8>,
-        spans: NonNull<Span>,
-        heap: NonNull<u8>,
-        capacity: u32,
-    ) -> Slab {
+    /// `rooms` is aligned for `u64` and points to [`room_bytes`] zeroed bytes for the map's granules, which
+    /// for the life of the slab are valid and used by it alone, as what the map says is. Every call gets the
+    /// same buddy system, whose granules are those of the map; an address that is a multiple of a block size
+    /// is one in granules from the buddy's origin.
+    pub(crate) unsafe fn new(rooms: NonNull<u8>, map: SpanMap) -> Slab {
+        let capacity = map.granules();
         // SAFETY: the caller's promise.
-        let rooms = unsafe { Bitmap::new(rooms.cast(), CLASSES * capacity as usize) };
+        let rooms = unsafe { Bitmap::new(rooms.cast(), CLASSES * capacity) };
         // A small heap can't afford a large span for each class: at most 1/64 of it.
         let max_span_order = (capacity / 64).max(1).ilog2().min(MAX_SPAN_ORDER as u32) as u8;
         Slab {
-            heap,
-            capacity,
-            max_span_order,
-            current: [span::NO_SPAN.get(); CLASSES],
+            map,
+            slots: [const { Slot::new() }; CLASSES],
             next: [None; CLASSES],
-            allocated: [0; CLASSES],
-            released: [0; CLASSES],
+            max_span_order,
             spans_in_use: 0,
+            released: [0; CLASSES],
             rooms_of: [0; CLASSES],
             rooms,
-            spans,
         }
     }
 
-    /// Descriptor of the span that starts at `head`.
+    /// How spans are found from addresses.
     #[inline]
-    fn descriptor(&self, head: Granule) -> NonNull<Span> {
-        debug_assert!(head.0 < self.capacity);
-        // SAFETY: there is a descriptor for each granule below the capacity.
-        unsafe { self.spans.add(head.index()) }
-    }
-
-    /// The span that starts at `head`, which must be one in use.
-    #[inline]
-    fn span(&mut self, head: Granule) -> &mut Span {
-        // SAFETY: the descriptor is valid (L1) and, as `self` is borrowed, used by nobody else.
-        unsafe { self.descriptor(head).as_mut() }
-    }
-
-    /// The span that starts at `head`, which must be one in use.
-    #[inline]
-    pub(crate) fn span_at(&self, head: Granule) -> &Span {
-        // SAFETY: the descriptor is valid (L1), and written to only where `self` is borrowed mutably.
-        unsafe { self.descriptor(head).as_ref() }
+    pub(crate) fn map(&self) -> &SpanMap {
+        &self.map
     }
 
     #[inline]
     fn room(&self, id: ClassId, head: Granule) -> usize {
-        id.index() * self.capacity as usize + head.index()
+        id.index() * self.map.granules() + head.index()
+    }
+
+    /// The current span of a class.
+    fn current(&self, id: ClassId) -> Option<NonNull<Span>> {
+        self.slots[id.index()].span()
     }
 
     /// Allocates an object from the current span of its class.
     #[inline]
     pub(crate) fn alloc(&mut self, id: ClassId) -> Option<NonNull<u8>> {
-        let mut current = self.current[id.index()];
-        // SAFETY: a current span is in use (L1), or `NO_SPAN`; both can be read.
-        if !unsafe { current.as_ref() }.has_room() {
-            return None;
-        }
-        // SAFETY: it has room, so it is not `NO_SPAN` but in use, and used by nobody else.
-        let object = unsafe { current.as_mut() }.alloc()?;
-        self.allocated[id.index()] += 1;
-        Some(object)
+        self.slots[id.index()].alloc()
     }
 
-    /// Allocates an object from another span of its class that has room, the current one being full.
+    /// Allocates an object from a span of its class that has room, the current word being full.
     #[inline(never)]
     pub(crate) fn alloc_from_other(&mut self, id: ClassId) -> Option<NonNull<u8>> {
         if self.find_room(id) { self.alloc(id) } else { None }
@@ -161,7 +146,8 @@ impl Slab {
         let room = self.alloc(id).or_else(|| self.alloc_from_other(id));
         room.or_else(|| {
             let wanted = self.span_order(id);
-            self.current[id.index()] = self.new_span(buddy, id, wanted, budget)?;
+            let span = self.new_span(buddy, id, wanted, budget)?;
+            self.make_current(id, span);
             self.alloc(id)
         })
     }
@@ -180,7 +166,7 @@ impl Slab {
         let orders = (class.least_span_order()..=self.span_order(id)).rev();
         for order in orders {
             let Some(span) = self.new_span(buddy, id, order, budget) else { continue };
-            self.current[id.index()] = span;
+            self.make_current(id, span);
             return self.alloc(id);
         }
         let most = 2 * class.size;
@@ -197,21 +183,56 @@ impl Slab {
         class.span_order.min(self.max_span_order).max(class.least_span_order())
     }
 
-    /// Replaces a full current span by one with room, if the class has any: the next, or else the lowest.
-    fn find_room(&mut self, id: ClassId) -> bool {
-        if let Some(next) = self.next[id.index()].take() {
-            self.current[id.index()] = next;
-            return true;
+    /// Makes a span with room the current one of its class, which has no other, or a full one.
+    fn make_current(&mut self, id: ClassId, span: NonNull<Span>) {
+        if let Some(full) = self.current(id) {
+            self.settle(full, State::Full);
         }
-        let Some(room) = self.first_room(id) else { return false };
+        self.settle(span, State::Current);
+        // SAFETY: a current span is in use (L1).
+        let filled = self.slots[id.index()].fill(unsafe { span.as_ref() }, self.map.base_of(span));
+        debug_assert!(filled);
+    }
+
+    /// Gives a span another state, and counts what was released of it (L4).
+    fn settle(&mut self, span: NonNull<Span>, state: State) {
+        // SAFETY: every caller has a span that is in use (L1).
+        let span = unsafe { span.as_ref() };
+        self.released[span.class().index()] += span.settle(state);
+    }
+
+    /// Fills the slot of a class from its current span, or else from another that has room, if there is one:
+    /// the next, or else the lowest.
+    fn find_room(&mut self, id: ClassId) -> bool {
+        if let Some(current) = self.current(id) {
+            // SAFETY: a current span is in use (L1).
+            let span = unsafe { current.as_ref() };
+            if self.slots[id.index()].fill(span, self.map.base_of(current)) {
+                return true;
+            }
+        }
+        match self.take_room(id) {
+            Some(span) => {
+                self.make_current(id, span);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The next span of a class, or else the lowest that has room; it is neither of both afterwards.
+    fn take_room(&mut self, id: ClassId) -> Option<NonNull<Span>> {
+        if let Some(next) = self.next[id.index()].take() {
+            return Some(next);
+        }
+        let room = self.first_room(id)?;
         self.rooms.clear(room);
         self.rooms_of[id.index()] -= 1;
         let head = room - self.room(id, Granule(0));
-        self.current[id.index()] = self.descriptor(Granule(head as u32));
-        true
+        Some(self.map.descriptor(Granule(head as u32)))
     }
 
-    /// Makes a span, all its objects free, which is neither the current nor the next one yet.
+    /// Makes a span, the pool's, all its objects free, which is neither the current nor the next one yet.
     fn new_span(
         &mut self,
         buddy: &mut Buddy,
@@ -224,65 +245,77 @@ impl Slab {
             return None;
         }
         let head = buddy.alloc_span(order)?;
-        // SAFETY: the block lies in the heap, whose granules start at `heap` (contract of `new`).
-        let base = unsafe { self.heap.add(head.index() << SPAN_GRANULE_SHIFT) };
-        // SAFETY: the descriptor is one of ours, and its span has just been made: nobody uses it.
-        unsafe { self.descriptor(head).write(Span::new(base, id, order)) };
         self.spans_in_use += 1;
-        Some(self.descriptor(head))
+        Some(self.map.add(head, id, order))
     }
 
-    /// Releases the object at `address` to the span of `order` that holds `granule`, the address's own. Says
-    /// how many granules became free: those of the span, if the object was its last.
+    /// Releases the object at `address`. Says how many granules became free: those of its span, if the object
+    /// was the last.
     #[inline]
-    pub(crate) fn release(
-        &mut self,
-        buddy: &mut Buddy,
-        granule: Granule,
-        order: Order,
-        address: usize,
-    ) -> Result<u32, Refused> {
-        let head = buddy.span_head(granule, order);
-        let span = self.span(head);
-        let free = span.release(address).ok_or(Refused)?;
-        let (id, capacity) = (span.class(), span.capacity());
-        self.released[id.index()] += 1;
-        // The current span's room matters to nobody until it is full.
-        if (free == 1 || free == capacity) && self.current[id.index()] != self.descriptor(head) {
-            return Ok(self.changed_room(buddy, head, id, free == capacity));
+    pub(crate) fn release(&mut self, buddy: &mut Buddy, address: usize) -> Result<u32, Refused> {
+        let span = self.map.holding(address).ok_or(Refused)?;
+        // SAFETY: the map has a descriptor for every granule.
+        let descriptor = unsafe { span.as_ref() };
+        if !descriptor.owner().load(Acquire).is_null() {
+            return Err(Refused);
         }
-        Ok(0)
+        match descriptor.release(address)? {
+            false => Ok(0),
+            true => Ok(self.due(buddy, span)),
+        }
     }
 
-    /// An object was released of a span that was full, or that has no live object any more, and is not the
-    /// current one. Says how many granules became free.
+    /// The countdown of one of the pool's spans has ended (S2). Says how many granules became free.
     #[inline(never)]
-    fn changed_room(&mut self, buddy: &mut Buddy, head: Granule, id: ClassId, empty: bool) -> u32 {
+    fn due(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> u32 {
+        // SAFETY: its object was live just now, so it is in use (L1).
+        let descriptor = unsafe { span.as_ref() };
+        match descriptor.state() {
+            State::Current => {
+                self.settle(span, State::Current);
+                0
+            }
+            _ => self.changed_room(buddy, span),
+        }
+    }
+
+    /// One of the pool's spans that is not current has gained room, or lost its last object. Says how many
+    /// granules became free.
+    fn changed_room(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> u32 {
         let before = buddy.free();
-        if empty {
-            self.retire(buddy, head);
+        // SAFETY: the span is in use (L1).
+        let descriptor = unsafe { span.as_ref() };
+        if descriptor.is_empty() {
+            self.retire(buddy, span);
+        } else if descriptor.state() == State::Full {
+            self.settle(span, State::Room);
+            self.gained_room(buddy, span);
         } else {
-            self.gained_room(buddy, head, id);
+            self.settle(span, State::Room);
         }
         buddy.free() - before
     }
 
-    /// A span that was full has room now: it takes its place by address before the
-    /// current or the next one, or among the others.
-    fn gained_room(&mut self, buddy: &mut Buddy, head: Granule, id: ClassId) {
-        let mut span = self.descriptor(head);
-        let current = self.current[id.index()];
-        if span < current && current != span::NO_SPAN.get() {
-            self.current[id.index()] = span;
+    /// A span has room now: it takes its place by address before the current or the next one, or among the
+    /// others.
+    fn gained_room(&mut self, buddy: &mut Buddy, span: NonNull<Span>) {
+        let mut span = span;
+        // SAFETY: the span is in use (L1).
+        let id = unsafe { span.as_ref() }.class();
+        if let Some(displaced) = self.current(id).filter(|&current| span < current) {
             // SAFETY: it was the current span, so in use (L1).
-            let displaced = unsafe { current.as_ref() };
-            if !displaced.has_room() {
+            let descriptor = unsafe { displaced.as_ref() };
+            let state = if descriptor.has_room() { State::Room } else { State::Full };
+            self.slots[id.index()].clear();
+            self.settle(displaced, state);
+            self.make_current(id, span);
+            if state == State::Full {
                 return;
             }
-            if displaced.is_empty() {
-                return self.retire(buddy, displaced.head(self.heap));
+            if descriptor.is_empty() {
+                return self.retire_unlisted(buddy, displaced);
             }
-            span = current;
+            span = displaced;
         }
         match self.next[id.index()] {
             Some(next) if next < span => self.add_room(id, span),
@@ -310,7 +343,7 @@ impl Slab {
     /// The bit of a span of the class.
     fn room_of(&self, id: ClassId, span: NonNull<Span>) -> usize {
         // SAFETY: the span is in use (L1).
-        self.room(id, unsafe { span.as_ref() }.head(self.heap))
+        self.room(id, unsafe { span.as_ref() }.head())
     }
 
     /// Adds a span to those with room.
@@ -320,45 +353,111 @@ impl Slab {
         self.rooms_of[id.index()] += 1;
     }
 
-    /// Gives a span's block back to the buddy system.
+    /// Gives back the block of one of the pool's spans, all of whose objects are free.
     #[inline(never)]
-    fn retire(&mut self, buddy: &mut Buddy, head: Granule) {
-        let id = self.span_at(head).class();
-        let span = self.descriptor(head);
-        if self.current[id.index()] == span {
-            self.current[id.index()] = span::NO_SPAN.get();
+    fn retire(&mut self, buddy: &mut Buddy, span: NonNull<Span>) {
+        // SAFETY: the span is in use (L1).
+        let id = unsafe { span.as_ref() }.class();
+        if self.current(id) == Some(span) {
+            self.slots[id.index()].clear();
         } else if self.next[id.index()] == Some(span) {
             self.next[id.index()] = None;
         } else {
-            let room = self.room(id, head);
+            let room = self.room_of(id, span);
             // A full span has none.
             self.rooms_of[id.index()] -= u32::from(self.rooms.test(room));
             self.rooms.clear(room);
         }
+        self.retire_unlisted(buddy, span);
+    }
+
+    /// Gives a span's block back to the buddy system.
+    fn retire_unlisted(&mut self, buddy: &mut Buddy, span: NonNull<Span>) {
+        self.settle(span, State::Full);
         self.spans_in_use -= 1;
+        let head = self.map.remove(span);
         buddy.release_span(head);
     }
 
     /// Gives back the current spans that have no live object (L3).
     pub(crate) fn release_empty(&mut self, buddy: &mut Buddy) {
         for id in ClassId::all() {
-            let current = self.current[id.index()];
-            // SAFETY: a current span is in use (L1), or `NO_SPAN`; both can be read.
-            let span = unsafe { current.as_ref() };
-            if current != span::NO_SPAN.get() && span.is_empty() {
-                let head = span.head(self.heap);
-                self.retire(buddy, head);
+            // SAFETY: a current span is in use (L1).
+            if let Some(current) = self.current(id)
+                && unsafe { current.as_ref() }.is_empty()
+            {
+                self.retire(buddy, current);
             }
         }
     }
 
     /// Releases every object of the span that starts at `head`, and the span.
     pub(crate) fn release_all(&mut self, buddy: &mut Buddy, head: Granule) {
-        let span = self.span(head);
-        let live = span.free_all();
-        let id = span.class();
-        self.released[id.index()] += live as u64;
-        self.retire(buddy, head);
+        let span = self.map.descriptor(head);
+        // SAFETY: the span is in use (L1).
+        let descriptor = unsafe { span.as_ref() };
+        self.released[descriptor.class().index()] += descriptor.release_all() as u64;
+        self.retire(buddy, span);
+    }
+
+    /// Takes a span of the class that has room, or a new one, for an owner.
+    pub(crate) fn take(
+        &mut self,
+        buddy: &mut Buddy,
+        id: ClassId,
+        budget: u32,
+        owner: NonNull<Inbox>,
+    ) -> Option<NonNull<Span>> {
+        let span = match self.take_room(id) {
+            Some(span) => span,
+            None => self.new_span(buddy, id, self.span_order(id), budget)?,
+        };
+        // SAFETY: the span is in use (L1).
+        let descriptor = unsafe { span.as_ref() };
+        self.settle(span, State::Current);
+        descriptor.set_owner(owner.as_ptr(), self.map.annex(span).map(|annex| &annex.remote));
+        Some(span)
+    }
+
+    /// Takes a span back from its owner, who uses it no more. Says how many granules became free.
+    pub(crate) fn give(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> u32 {
+        // SAFETY: the span is in use (L1).
+        let descriptor = unsafe { span.as_ref() };
+        descriptor.set_owner(null_mut(), None);
+        self.count_owners(span);
+        self.settle(span, State::Full);
+        if descriptor.has_room() { self.changed_room(buddy, span) } else { 0 }
+    }
+
+    /// Collects what others have released of one of the pool's spans, which is not posted. Says how many
+    /// granules became free.
+    pub(crate) fn collect(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> u32 {
+        // SAFETY: the span has objects that are not collected, so it is in use (L1).
+        let descriptor = unsafe { span.as_ref() };
+        let Some(annex) = self.map.annex(span) else { return 0 };
+        self.released[descriptor.class().index()] += descriptor.collect(&annex.remote).released;
+        match descriptor.state() {
+            State::Current => 0,
+            _ => self.changed_room(buddy, span),
+        }
+    }
+
+    /// [`Slab::give`] of a span whose owner has left, and that others have released objects of; it is not
+    /// posted.
+    pub(crate) fn reclaim(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> u32 {
+        // SAFETY: the span has objects that are not collected, so it is in use (L1).
+        let descriptor = unsafe { span.as_ref() };
+        let Some(annex) = self.map.annex(span) else { return 0 };
+        annex.remote.count_owners(descriptor.collect(&annex.remote).released);
+        self.give(buddy, span)
+    }
+
+    /// Counts what a span's owner has released, by the owner.
+    pub(crate) fn count_owners(&mut self, span: NonNull<Span>) {
+        // SAFETY: the span is in use (L1).
+        let id = unsafe { span.as_ref() }.class();
+        let released = self.map.annex(span).map_or(0, |annex| annex.remote.take_uncounted());
+        self.released[id.index()] += released;
     }
 
     /// Number of spans.
@@ -366,10 +465,68 @@ impl Slab {
         self.spans_in_use
     }
 
-    /// How many objects of each class were allocated and released so far, with the class's size.
-    pub(crate) fn counts(&self) -> impl Iterator<Item = (usize, u64, u64)> {
-        ClassId::all().map(|id| {
-            (id.class().size as usize, self.allocated[id.index()], self.released[id.index()])
-        })
+    /// The span that is an extent of the heap.
+    pub(crate) fn span_of(&self, extent: Extent) -> Option<&Span> {
+        // SAFETY: a span is in use where the buddy system has one (L1).
+        (extent.kind == Kind::Span).then(|| unsafe { self.map.descriptor(extent.head).as_ref() })
     }
+
+    /// Whether object `index` of a span is free; see [`Slab::counts_of`].
+    pub(crate) fn is_free(&self, span: &Span, index: usize) -> bool {
+        span.is_free(index) || self.is_noted(span, (index / 64, 1 << (index % 64)))
+    }
+
+    /// Whether a live object of the span starts at `address`.
+    pub(crate) fn is_live(&self, span: &Span, address: usize) -> bool {
+        let noted = |bit| self.is_noted(span, bit);
+        span.place(address) == Place::Live && !span.bit_of(address).is_some_and(noted)
+    }
+
+    /// Whether another thread than the span's owner released an object, and it is not collected.
+    fn is_noted(&self, span: &Span, (word, bit): (usize, u64)) -> bool {
+        let annex = self.map.annex(NonNull::from(span));
+        annex.is_some_and(|annex| annex.remote.is_noted(word, bit))
+    }
+
+    /// Number of live objects of a span, and how many of it were released since it was settled. Exact unless
+    /// another thread uses the span meanwhile.
+    pub(crate) fn counts_of(&self, span: &Span) -> (usize, u64) {
+        let annex = self.map.annex(NonNull::from(span));
+        let (remote, settled) =
+            annex.map_or((0, 0), |annex| (annex.remote.count(), annex.remote.uncounted()));
+        (span.live().saturating_sub(remote), span.released() + settled + remote as u64)
+    }
+
+    /// Objects released of spans of any class before those were settled.
+    pub(crate) fn settled_releases(&self) -> u64 {
+        self.released.iter().sum()
+    }
+}
+
+/// Releases the object at `address` of a span that has another owner, or had one just now. A pointer that
+/// is no live object's is refused; so is one of no span.
+pub(crate) fn release_remote(span: NonNull<Span>, address: usize) -> Result<Posted, Refused> {
+    // SAFETY: the map has a descriptor for every granule.
+    let descriptor = unsafe { span.as_ref() };
+    let (word, bit) = descriptor.bit_of(address).ok_or(Refused)?;
+    if descriptor.is_free_bit(word, bit) {
+        return Err(Refused);
+    }
+    // SAFETY: a span that can have an owner has an annex.
+    match unsafe { Annex::of(span).as_ref() }.remote.note(word, bit) {
+        Noted::Twice => Err(Refused),
+        Noted::Done => Ok(Posted::Done),
+        Noted::First => Ok(post(span)),
+    }
+}
+
+/// Posts a span to its owner, by who has to.
+pub(crate) fn post(span: NonNull<Span>) -> Posted {
+    // SAFETY: it has an object that is not collected, so it is in use, and has an annex.
+    let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
+    let Some(owner) = NonNull::new(remote::mark(descriptor.owner())) else {
+        return Posted::Ownerless;
+    };
+    // SAFETY: owners are never freed.
+    if unsafe { owner.as_ref() }.post(&annex.remote) { Posted::Idle(owner) } else { Posted::Done }
 }

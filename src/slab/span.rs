@@ -3,222 +3,413 @@
 //! The descriptor lies outside the span, so no object holds anything that the allocator trusts, and an
 //! object that is released twice, or was never handed out, shows at once: its bit says so.
 //!
+//! A span is used by its *owner*: the cache of a thread, without a lock, or else the pool, under its lock.
+//! Others read what is atomic here, and may be late in doing so, which matters to wrong pointers alone: what
+//! describes the span does not change while one of its objects is live.
+//!
 //! Invariants of a span in use:
-//! - S1: bit `i` of `free` is set if and only if object `i` exists and is free.
-//! - S2: `free_count` is the number of set bits.
-//! - S3: bit `w` of `words` is set if and only if `free[w]` is not zero.
+//! - S1: bit `i` of `free` is clear if and only if object `i` exists and is live.
+//! - S2: as long as nothing else is said, `started - countdown` objects were released by the owner since
+//!   `settle`. For a span with room that is not current, `countdown` is the number of live objects; for a
+//!   full one it is 1; for a current one it is [`CURRENT`] less the releases. So when a release brings it to
+//!   0 the owner has something to do, and only then.
 
-use super::class::{ClassId, MAX_OBJECTS, SPAN_GRANULE_SHIFT, locate};
+use super::class::{ClassId, MAX_OBJECTS, locate};
+use super::remote::{self, Inbox, Remote};
 use crate::buddy::{Granule, Order};
-use core::ptr::NonNull;
+use core::cell::Cell;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::Ordering::{Relaxed, Release};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
 
 const WORD: usize = u64::BITS as usize;
-const WORDS: usize = MAX_OBJECTS / WORD;
+pub(super) const WORDS: usize = MAX_OBJECTS / WORD;
 
-/// Descriptor of the span whose first granule has the same index; one cache line.
+/// Releases after which the owner looks at a current span, to no effect.
+const CURRENT: u16 = u16::MAX;
+
+/// What a span is to its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Objects of its class are allocated from it.
+    Current,
+    /// It has a free object.
+    Room,
+    /// It had no free object when the owner last looked.
+    Full,
+}
+
+/// Descriptor of a span; one cache line.
 #[repr(C, align(64))]
 pub(crate) struct Span {
-    free: [u64; WORDS],
-    /// Address of the first object.
-    base: *mut u8,
-    size: u32,
-    magic: u32,
-    free_count: u16,
-    capacity: u16,
-    words: u8,
-    class: ClassId,
-    order: u8,
+    free: [AtomicU64; WORDS],
+    magic: AtomicU64,
+    /// The cache that owns it, null for the pool; see `remote` for the lowest bit.
+    owner: AtomicPtr<Inbox>,
+    /// Lower half of the first object's address.
+    base: AtomicU32,
+    head: AtomicU32,
+    countdown: Cell<u16>,
+    started: Cell<u16>,
+    class: AtomicU8,
+    order: AtomicU8,
+    state: Cell<State>,
 }
 
 const _: () = assert!(size_of::<Span>() == 64);
-const _: () = assert!(WORDS <= u8::BITS as usize);
 
 /// Why an address can't be released to a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// The first byte of a live object.
     Live,
-    /// Inside a live object, which starts at the given address.
+    /// Inside a live object; the offset of its start in the span.
     Interior(usize),
-    /// In a free object, which starts at the given address.
-    Free(usize),
+    /// In a free object.
+    Free,
     /// Behind the last object.
     Padding,
 }
 
-/// A span that has no objects: where an allocation ends that finds no span of its class.
-pub(super) static NO_SPAN: SharedSpan = SharedSpan(Span {
-    free: [0; WORDS],
-    base: core::ptr::null_mut(),
-    size: 0,
-    magic: 0,
-    free_count: 0,
-    capacity: 0,
-    words: 0,
-    class: ClassId::SMALLEST,
-    order: 0,
-});
+/// An address is not the start of a live object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused;
 
-pub(super) struct SharedSpan(Span);
+/// What the owner of a span has collected of others' releases.
+pub(crate) struct Collected {
+    /// Objects that became free.
+    pub(crate) released: u64,
+    /// Offset of an object that was free already.
+    pub(crate) twice: Option<usize>,
+}
 
-// SAFETY: it has no free object, so that nobody ever writes to it.
-unsafe impl Sync for SharedSpan {}
+/// The free objects of one word of a span, ready to be allocated.
+#[repr(C)]
+pub(crate) struct Slot {
+    word: Cell<NonNull<AtomicU64>>,
+    /// The word's value when none of its objects is free.
+    none: Cell<u64>,
+    size: Cell<usize>,
+    /// Address of the word's first object.
+    base: Cell<*mut u8>,
+}
 
-impl SharedSpan {
-    pub(super) fn get(&'static self) -> NonNull<Span> {
-        NonNull::from(&self.0)
+/// The word of the slots that have no span.
+static NO_OBJECTS: AtomicU64 = AtomicU64::new(0);
+
+/// Bits of the word `index` that stand for no object of a span of so many; they are always set (S1).
+#[inline]
+fn nobody(capacity: usize, index: usize) -> u64 {
+    let objects = capacity.saturating_sub(index * WORD).min(WORD);
+    if objects == WORD { 0 } else { !0 << objects }
+}
+
+impl Slot {
+    /// A slot without a span.
+    pub(crate) const fn new() -> Slot {
+        // SAFETY: a static's address is not null.
+        let word = unsafe { NonNull::new_unchecked(&raw const NO_OBJECTS as *mut AtomicU64) };
+        Slot {
+            word: Cell::new(word),
+            none: Cell::new(0),
+            size: Cell::new(0),
+            base: Cell::new(null_mut()),
+        }
+    }
+
+    /// Takes the free object with the lowest address.
+    #[inline(always)]
+    pub(crate) fn alloc(&self) -> Option<NonNull<u8>> {
+        // SAFETY: the word is one of a span in use, or the static.
+        let word = unsafe { self.word.get().as_ref() };
+        let bits = word.load(Relaxed);
+        if bits == self.none.get() {
+            return None;
+        }
+        word.store(bits & bits.wrapping_sub(1), Relaxed);
+        // SAFETY: `bits` is not 0: it is a superset of `none`, and differs from it.
+        let index = unsafe { core::num::NonZero::new_unchecked(bits) }.trailing_zeros() as usize;
+        // The lowest of the bits is none of `none`, which are the highest.
+        // SAFETY: the object exists (S1), so its address lies inside the span and is not null.
+        Some(unsafe { NonNull::new_unchecked(self.base.get().add(index * self.size.get())) })
+    }
+
+    /// The span that the slot allocates from.
+    #[inline]
+    pub(crate) fn span(&self) -> Option<NonNull<Span>> {
+        let word = self.word.get();
+        let line = word.as_ptr().map_addr(|address| address & !(align_of::<Span>() - 1)).cast();
+        if core::ptr::eq(word.as_ptr(), &raw const NO_OBJECTS) { None } else { NonNull::new(line) }
+    }
+
+    /// Leaves the span, which the caller has given another state.
+    #[inline]
+    pub(crate) fn clear(&self) {
+        let empty = Slot::new();
+        self.word.swap(&empty.word);
+        self.none.set(0);
+    }
+
+    /// Allocates from this span, whose first object is at `base`, from now on. False if it has no free object.
+    #[inline]
+    pub(crate) fn fill(&self, span: &Span, base: *mut u8) -> bool {
+        let capacity = span.capacity();
+        for (index, word) in span.free.iter().enumerate() {
+            let none = nobody(capacity, index);
+            if word.load(Relaxed) != none {
+                let size = span.object_size();
+                self.word.set(NonNull::from(word));
+                self.none.set(none);
+                self.size.set(size);
+                self.base.set(base.wrapping_add(index * WORD * size));
+                return true;
+            }
+        }
+        false
     }
 }
 
 impl Span {
-    /// A span of `order` at `base`, all objects free.
-    pub(super) fn new(base: NonNull<u8>, id: ClassId, order: Order) -> Span {
-        let class = id.class();
-        let capacity = class.objects_in(order.0);
-        let mut span = Span {
-            free: [0; WORDS],
-            base: base.as_ptr(),
-            size: class.size,
-            magic: class.magic,
-            free_count: capacity as u16,
-            capacity: capacity as u16,
-            words: 0,
-            class: id,
-            order: order.0,
+    /// Stands for granules that are in no span: no address is the start of one of its objects, and no cache
+    /// owns it.
+    pub(super) const fn none() -> Span {
+        Span {
+            free: [const { AtomicU64::new(!0) }; WORDS],
+            magic: AtomicU64::new(0),
+            owner: AtomicPtr::new(null_mut()),
+            base: AtomicU32::new(0),
+            head: AtomicU32::new(0),
+            countdown: Cell::new(0),
+            started: Cell::new(0),
+            class: AtomicU8::new(0),
+            order: AtomicU8::new(0),
+            state: Cell::new(State::Full),
+        }
+    }
+
+    /// Makes `span` the descriptor of the span of `order` at `base`, the pool's, all objects free.
+    ///
+    /// # Safety
+    /// There is memory for a descriptor, initialised to anything, which nobody uses but to read what is atomic.
+    pub(super) unsafe fn set_up(
+        span: NonNull<Span>,
+        base: NonNull<u8>,
+        head: Granule,
+        id: ClassId,
+        order: Order,
+    ) {
+        // SAFETY: the caller's promise. Every other field may have any bits.
+        let span = unsafe {
+            (&raw mut (*span.as_ptr()).state).write(Cell::new(State::Room));
+            span.as_ref()
         };
-        span.free_all();
-        span
+        span.release_all();
+        span.magic.store(id.class().magic, Relaxed);
+        span.owner.store(null_mut(), Relaxed);
+        span.base.store(base.addr().get() as u32, Relaxed);
+        span.head.store(head.0, Relaxed);
+        span.class.store(id.index() as u8, Relaxed);
+        span.order.store(order.0, Relaxed);
+        // What exists is free, what doesn't is not live either.
+        span.start(0);
+    }
+
+    /// Bit and word of the object that starts at `address`, which is inside the span or not at all.
+    #[inline(always)]
+    fn index_of(&self, address: usize) -> Option<usize> {
+        let offset = (address as u32).wrapping_sub(self.base.load(Relaxed));
+        let (index, starts) = locate(self.magic.load(Relaxed), offset);
+        starts.then_some(index)
+    }
+
+    /// Makes the live object that starts at `address`, an address inside the span, free. Says whether the
+    /// owner has something to do (S2).
+    #[inline(always)]
+    pub(crate) fn release(&self, address: usize) -> Result<bool, Refused> {
+        let index = self.index_of(address).ok_or(Refused)?;
+        // SAFETY: an offset in a span of a class is that of an object below `MAX_OBJECTS`, because a span
+        // has at most one object's bytes behind its last.
+        let word = unsafe { self.free.get_unchecked(index / WORD) };
+        let bits = word.load(Relaxed);
+        let bit = 1 << (index % WORD);
+        if bits & bit != 0 {
+            return Err(Refused);
+        }
+        word.store(bits | bit, Relaxed);
+        let countdown = self.countdown.get().wrapping_sub(1);
+        self.countdown.set(countdown);
+        Ok(countdown == 0)
+    }
+
+    /// Makes free what others have released. By the owner, of a span that was posted.
+    pub(crate) fn collect(&self, remote: &Remote) -> Collected {
+        let (owner, _) = remote::unmarked(self.owner.load(Relaxed));
+        // Before the bits are taken: whoever sets one afterwards marks it again.
+        self.owner.store(owner, Relaxed);
+        let mut collected = Collected { released: 0, twice: None };
+        remote.collect(|word, bits| {
+            let before = self.free[word].load(Relaxed);
+            self.free[word].store(before | bits, Relaxed);
+            collected.released += (bits & !before).count_ones() as u64;
+            let twice = bits & before;
+            if twice != 0 {
+                let index = word * WORD + twice.trailing_zeros() as usize;
+                collected.twice = Some(index * self.object_size());
+            }
+        });
+        collected
     }
 
     /// Makes every object free, and says how many were live.
-    pub(super) fn free_all(&mut self) -> usize {
+    pub(super) fn release_all(&self) -> usize {
         let live = self.live();
-        self.free_count = self.capacity;
-        self.words = 0;
-        for (index, word) in self.free.iter_mut().enumerate() {
-            let objects = (self.capacity as usize).saturating_sub(index * WORD).min(WORD);
-            *word = if objects == 0 { 0 } else { !0 >> (WORD - objects) };
-            self.words |= u8::from(objects != 0) << index;
-        }
+        self.free.iter().for_each(|word| word.store(!0, Relaxed));
         live
     }
 
-    /// Takes the free object with the lowest address.
-    #[inline]
-    pub(super) fn alloc(&mut self) -> Option<NonNull<u8>> {
-        if self.words == 0 {
-            return None;
-        }
-        // The mask changes nothing, and spares the bounds check.
-        let word = self.words.trailing_zeros() as usize & (WORDS - 1);
-        let bits = self.free[word];
-        let rest = bits & (bits.wrapping_sub(1));
-        self.free[word] = rest;
-        if rest == 0 {
-            self.words &= self.words - 1;
-        }
-        self.free_count -= 1;
-        let index = word * WORD + bits.trailing_zeros() as usize;
-        // SAFETY: object `index` exists (S1), so its address lies inside the span and is not null.
-        Some(unsafe { NonNull::new_unchecked(self.base.add(index * self.size as usize)) })
+    /// Word and bit of the object that starts at `address`, for whoever doesn't own the span.
+    pub(crate) fn bit_of(&self, address: usize) -> Option<(usize, u64)> {
+        let index = self.index_of(address).filter(|&index| index < self.capacity())?;
+        Some((index / WORD, 1 << (index % WORD)))
     }
 
-    /// Makes the live object that starts at `address` free; `None`, and no change, if none does.
-    /// Says how many objects are free then.
-    #[inline]
-    pub(super) fn release(&mut self, address: usize) -> Option<usize> {
-        let (index, starts) = locate(self.magic, (address - self.base.addr()) as u32);
-        if !starts || index >= self.capacity as usize {
-            return None;
-        }
-        let word = (index / WORD) & (WORDS - 1);
-        let bit = 1 << (index % WORD);
-        let old = self.free[word];
-        if old & bit != 0 {
-            return None;
-        }
-        self.free[word] = old | bit;
-        self.words |= 1 << word;
-        self.free_count += 1;
-        Some(self.free_count as usize)
+    /// Whether one of the word's `bits` stands for a free object.
+    pub(super) fn is_free_bit(&self, word: usize, bits: u64) -> bool {
+        self.free[word].load(Relaxed) & bits != 0
     }
 
     /// What lies at `address`, which is inside the span.
     pub(crate) fn place(&self, address: usize) -> Place {
-        let (index, starts) = locate(self.magic, (address - self.base.addr()) as u32);
-        let object = self.base.addr() + index * self.size as usize;
-        if index >= self.capacity as usize {
+        let offset = (address as u32).wrapping_sub(self.base.load(Relaxed));
+        let (index, starts) = locate(self.magic.load(Relaxed), offset);
+        if index >= self.capacity() {
             Place::Padding
         } else if self.is_free(index) {
-            Place::Free(object)
+            Place::Free
         } else if starts {
             Place::Live
         } else {
-            Place::Interior(object)
+            Place::Interior(index * self.object_size())
         }
     }
 
     /// Whether object `index` is free.
     pub(crate) fn is_free(&self, index: usize) -> bool {
-        self.free[index / WORD] >> (index % WORD) & 1 != 0
+        self.free[index / WORD].load(Relaxed) >> (index % WORD) & 1 != 0
+    }
+
+    /// Begins to count releases (S2), with `countdown` of them until the owner has something to do. Says
+    /// how many were counted before.
+    #[inline]
+    fn start(&self, countdown: u16) -> u64 {
+        self.countdown.set(countdown);
+        self.started.replace(countdown) as u64
+    }
+
+    /// Gives the span a state that its free objects allow. Says how many objects the owner released since the
+    /// last time.
+    #[inline]
+    pub(crate) fn settle(&self, state: State) -> u64 {
+        let released = self.released();
+        self.state.set(state);
+        self.start(match state {
+            State::Current => CURRENT,
+            State::Room => self.live() as u16,
+            State::Full => 1,
+        });
+        released
+    }
+
+    /// Objects that the owner released since the span was settled.
+    pub(crate) fn released(&self) -> u64 {
+        self.started.get().wrapping_sub(self.countdown.get()) as u64
+    }
+
+    #[inline]
+    pub(crate) fn state(&self) -> State {
+        self.state.get()
+    }
+
+    /// Gives the span, of which `remote` is posted or not, another owner.
+    pub(super) fn set_owner(&self, owner: *mut Inbox, remote: Option<&Remote>) {
+        let owes = !owner.is_null() && remote.is_some_and(|remote| !remote.is_empty());
+        self.owner.store(if owes { remote::marked(owner) } else { owner }, Release);
+    }
+
+    /// The cache that owns the span, null for the pool.
+    #[inline(always)]
+    pub(crate) fn owner(&self) -> &AtomicPtr<Inbox> {
+        &self.owner
     }
 
     /// Bytes of an object.
     #[inline]
     pub(crate) fn object_size(&self) -> usize {
-        self.size as usize
+        self.class().class().size as usize
     }
 
     /// Number of objects, live and free.
     #[inline]
     pub(crate) fn capacity(&self) -> usize {
-        self.capacity as usize
+        self.class().class().objects_in(self.order().0)
     }
 
     /// Number of live objects.
     pub(crate) fn live(&self) -> usize {
-        (self.capacity - self.free_count) as usize
+        self.free.iter().map(|word| word.load(Relaxed).count_zeros() as usize).sum()
     }
 
     #[inline]
-    pub(super) fn has_room(&self) -> bool {
-        self.words != 0
+    pub(crate) fn is_empty(&self) -> bool {
+        self.free.iter().all(|word| word.load(Relaxed) == !0)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.free_count == self.capacity
+    /// Whether an object is free.
+    pub(crate) fn has_room(&self) -> bool {
+        self.live() < self.capacity()
     }
 
     #[inline]
-    pub(super) fn class(&self) -> ClassId {
-        self.class
+    pub(crate) fn class(&self) -> ClassId {
+        ClassId::at(self.class.load(Relaxed))
     }
 
-    /// Which of S1 to S3, or of the span's constants, does not hold for a span of `order`.
-    pub(super) fn broken(&self, order: Order) -> Option<&'static str> {
-        let class = self.class.class();
-        let capacity = self.capacity as usize;
-        let set = self.free.iter().map(|word| word.count_ones() as usize).sum::<usize>();
-        let beyond = (capacity..MAX_OBJECTS).any(|index| self.is_free(index));
-        let words = (0..WORDS).all(|word| (self.words >> word & 1 != 0) == (self.free[word] != 0));
-        if self.order != order.0 || capacity != class.objects_in(order.0) || self.size != class.size
+    pub(super) fn order(&self) -> Order {
+        Order(self.order.load(Relaxed))
+    }
+
+    /// Index of the span's first granule.
+    #[inline]
+    pub(crate) fn head(&self) -> Granule {
+        Granule(self.head.load(Relaxed))
+    }
+
+    /// Which of the invariants, or of the span's constants, does not hold for a span of `order` at `head`,
+    /// which the caller keeps from being used meanwhile.
+    pub(super) fn broken(&self, head: Granule, order: Order) -> Option<&'static str> {
+        let class = self.class().class();
+        let capacity = self.capacity();
+        let beyond = (capacity..MAX_OBJECTS).any(|index| !self.is_free(index));
+        if self.order() != order
+            || self.head() != head
+            || self.magic.load(Relaxed) != class.magic
         {
             Some("S1: a span has the objects of its class")
         } else if beyond {
-            Some("S1: only objects that exist are free")
-        } else if set != self.free_count as usize {
-            Some("S2: free_count counts the free objects")
-        } else if !words {
-            Some("S3: words summarises the free objects")
+            Some("S1: only objects that exist are live")
+        } else if !self.countdown_is_right() {
+            Some("S2: the countdown is that of the span's state")
         } else {
             None
         }
     }
 
-    /// Index of the span's first granule in a heap whose first granule is at `heap`.
-    #[inline]
-    pub(super) fn head(&self, heap: NonNull<u8>) -> Granule {
-        let offset = self.base.addr() - heap.addr().get();
-        Granule((offset >> SPAN_GRANULE_SHIFT) as u32)
+    fn countdown_is_right(&self) -> bool {
+        let countdown = self.countdown.get();
+        match self.state() {
+            State::Current => countdown <= CURRENT,
+            State::Room => countdown as usize == self.live(),
+            State::Full => countdown == 1,
+        }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::buddy::{Kind, Shape, Tag};
+use crate::buddy::Shape;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -18,14 +18,16 @@ fn heap(granules: u32) -> Heap {
     let shape = Shape { lead, capacity: granules, track_use: false };
     let base = NonNull::new(core::ptr::without_provenance_mut((1 << 32) + lead as usize * GRANULE))
         .unwrap();
-    let span_bytes = granules as usize * size_of::<Span>();
-    let slab_bytes = span_bytes + room_bytes(granules as usize);
+    let (number_bytes, span_bytes) = map_bytes(granules as usize, false);
+    let rooms = (span_bytes + number_bytes).next_multiple_of(8);
+    let slab_bytes = rooms + room_bytes(granules as usize);
     let mut books = vec![0u128; (slab_bytes + shape.metadata_bytes()) / 16 + 8];
     let start = NonNull::new(books.as_mut_ptr()).unwrap().cast::<u8>();
     // SAFETY: both get zeroed, aligned memory of their own, which moves together with them.
     let (buddy, slab) = unsafe {
         let start = start.add(start.align_offset(align_of::<Span>()));
-        let slab = Slab::new(start.add(span_bytes), start.cast(), base, granules);
+        let map = SpanMap::new(base, granules, start.add(span_bytes), start, false);
+        let slab = Slab::new(start.add(rooms), map);
         (Buddy::new(start.add(slab_bytes), shape), slab)
     };
     let mut heap = Heap { base, buddy, slab, _books: books };
@@ -44,24 +46,26 @@ impl Heap {
     }
 
     fn release(&mut self, address: usize) -> Result<(), Refused> {
+        let before = self.buddy.free();
+        let freed = self.slab.release(&mut self.buddy, address)?;
+        assert_eq!(self.buddy.free() - before, freed);
+        Ok(())
+    }
+
+    fn span(&self, address: usize) -> &Span {
         let granule = Granule(((address - self.base.addr().get()) / GRANULE) as u32);
-        match self.buddy.tag(granule) {
-            Tag::Span(order) => {
-                let before = self.buddy.free();
-                let freed = self.slab.release(&mut self.buddy, granule, order, address)?;
-                assert_eq!(self.buddy.free() - before, freed);
-                Ok(())
-            }
-            _ => Err(Refused),
-        }
+        self.slab.span_of(self.buddy.covering(granule)).unwrap()
     }
 
     fn object_size(&self, address: usize) -> usize {
-        let granule = Granule(((address - self.base.addr().get()) / GRANULE) as u32);
-        let Tag::Span(order) = self.buddy.tag(granule) else { panic!("not in a span") };
-        let span = self.slab.span_at(self.buddy.span_head(granule, order));
+        let span = self.span(address);
         assert_eq!(span.place(address), Place::Live);
         span.object_size()
+    }
+
+    fn live(&self) -> usize {
+        let spans = self.buddy.extents(Granule(0)).filter_map(|extent| self.slab.span_of(extent));
+        spans.map(|span| self.slab.counts_of(span).0).sum()
     }
 
     fn check(&self) {
@@ -91,7 +95,7 @@ fn an_object_released_twice_is_refused_in_every_class() {
 fn the_padding_behind_the_last_object_is_refused() {
     let mut heap = heap(512);
     let first = heap.alloc(48).unwrap();
-    let span = heap.slab.span_at(Granule(((first - heap.base.addr().get()) / GRANULE) as u32));
+    let span = heap.span(first);
     let end = first + span.capacity() * 48;
     assert!(!end.is_multiple_of(GRANULE));
     assert_eq!(span.place(end), Place::Padding);
@@ -136,8 +140,7 @@ proptest! {
                 prop_assert_eq!(heap.release(address), Err(Refused));
             }
             heap.check();
-            let counted: u64 = heap.slab.counts().map(|(_, allocated, released)| allocated - released).sum();
-            prop_assert_eq!(counted, live.len() as u64);
+            prop_assert_eq!(heap.live(), live.len());
         }
         heap.check();
         for address in live.into_keys() {

@@ -11,7 +11,7 @@ use super::{Backing, Heap, Links};
 use crate::buddy::{Buddy, MAX_GRANULES, Shape};
 use crate::error::Error;
 use crate::pool::registry::Entry;
-use crate::slab::{self, SPAN_GRANULE_SHIFT, Slab, Span};
+use crate::slab::{self, SPAN_GRANULE_SHIFT, Slab, Span, SpanMap};
 use core::ptr::NonNull;
 
 /// A heap with at least this many bytes has spans.
@@ -50,6 +50,7 @@ struct Parts {
     buddy: usize,
     slab: usize,
     rooms: usize,
+    numbers: usize,
     spans: usize,
     end: usize,
 }
@@ -60,13 +61,16 @@ impl Parts {
         let buddy = entry + size_of::<Entry>();
         let end = buddy + shape.metadata_bytes();
         if !has_spans {
-            return Parts { entry, buddy, slab: end, rooms: end, spans: end, end };
+            return Parts { entry, buddy, slab: end, rooms: end, numbers: end, spans: end, end };
         }
         let granules = shape.capacity as usize;
+        // A heap that tracks use has a backing, and with it caches.
+        let (number_bytes, span_bytes) = slab::map_bytes(granules, shape.track_use);
         let slab = end.next_multiple_of(align_of::<Slab>());
         let rooms = slab + size_of::<Slab>();
-        let spans = (rooms + slab::room_bytes(granules)).next_multiple_of(align_of::<Span>());
-        Parts { entry, buddy, slab, rooms, spans, end: spans + granules * size_of::<Span>() }
+        let numbers = rooms + slab::room_bytes(granules);
+        let spans = (numbers + number_bytes).next_multiple_of(align_of::<Span>());
+        Parts { entry, buddy, slab, rooms, numbers, spans, end: spans + span_bytes }
     }
 }
 
@@ -174,8 +178,10 @@ impl Heap {
         unsafe {
             let slab = has_spans.then(|| {
                 let slab = metadata.add(parts.slab).cast::<Slab>();
-                let (rooms, spans) = (metadata.add(parts.rooms), metadata.add(parts.spans).cast());
-                slab.write(Slab::new(rooms, spans, first, granules as u32));
+                let (numbers, spans) = (metadata.add(parts.numbers), metadata.add(parts.spans));
+                let has_owners = backing.is_some();
+                let map = SpanMap::new(first, granules as u32, numbers, spans, has_owners);
+                slab.write(Slab::new(metadata.add(parts.rooms), map));
                 slab
             });
             metadata.add(parts.entry).cast().write(Entry::new(start, size));

@@ -17,7 +17,9 @@ pub(crate) use layout::{MAX_RESERVATION, Reservation, reserved_metadata_bytes};
 use super::registry::Entry;
 use crate::buddy::{Broken, Buddy, Extent, Granule, Kind, Order, Tag};
 use crate::error::Error;
-use crate::slab::{ClassId, MAX_OBJECT, Place, Refused, SPAN_GRANULE_SHIFT, Slab};
+use crate::slab::{
+    ClassId, MAX_OBJECT, Place, Refused, SPAN_GRANULE_SHIFT, Slab, Span, remote::Inbox,
+};
 use core::ptr::NonNull;
 
 /// Bytes of which every block's address is a multiple.
@@ -77,6 +79,7 @@ pub(crate) struct Heap {
     slab: Option<NonNull<Slab>>,
     backing: Option<&'static Backing>,
     metadata: NonNull<u8>,
+    /// Bytes from `metadata` on.
     metadata_bytes: usize,
     live_runs: u32,
     live_run_granules: u32,
@@ -146,7 +149,7 @@ impl Heap {
     }
 
     #[inline]
-    fn slab_mut(&mut self) -> Option<(&mut Slab, &mut Buddy)> {
+    pub(super) fn slab_mut(&mut self) -> Option<(&mut Slab, &mut Buddy)> {
         let slab = self.slab.as_mut()?;
         // SAFETY: the slab lives in the heap's metadata as long as the heap, and is borrowed with it.
         Some((unsafe { slab.as_mut() }, &mut self.buddy))
@@ -209,19 +212,21 @@ impl Heap {
         Some(Fresh { address: self.address_of(run.head), zeroed: run.fresh })
     }
 
-    /// Releases the block that starts at `address`, and says how many granules became free.
+    /// Releases the block that starts at `address`, unless it is in a span that has an owner. Says how many
+    /// granules became free.
     #[inline]
     pub(super) fn release(&mut self, address: usize) -> Result<u32, Refused> {
-        let granule = self.granule_at(address).ok_or(Refused)?;
-        if let Tag::Span(order) = self.buddy.tag(granule) {
-            let (slab, buddy) = self.slab_mut().ok_or(Refused)?;
-            return slab.release(buddy, granule, order, address);
+        if let Some((slab, buddy)) = self.slab_mut()
+            && let Ok(granules) = slab.release(buddy, address)
+        {
+            return Ok(granules);
         }
-        self.release_run(granule, address)
+        self.release_run(address)
     }
 
     #[inline(never)]
-    fn release_run(&mut self, granule: Granule, address: usize) -> Result<u32, Refused> {
+    fn release_run(&mut self, address: usize) -> Result<u32, Refused> {
+        let granule = self.granule_at(address).ok_or(Refused)?;
         if self.address_of(granule).addr().get() != address {
             return Err(Refused);
         }
@@ -231,13 +236,45 @@ impl Heap {
         Ok(length)
     }
 
+    /// The span that holds `address`.
+    pub(super) fn span_holding(&self, address: usize) -> Option<&Span> {
+        let granule = self.granule_at(address)?;
+        self.slab()?.span_of(self.buddy.covering(granule))
+    }
+
+    /// Whether this is one of the heap's descriptors.
+    pub(super) fn has_descriptor(&self, span: NonNull<Span>) -> bool {
+        span.addr().get().wrapping_sub(self.metadata.addr().get()) < self.metadata_bytes
+    }
+
+    /// Takes a span for an owner, with up to `budget` bytes of free granules.
+    pub(super) fn take_span(
+        &mut self,
+        id: ClassId,
+        budget: usize,
+        owner: NonNull<Inbox>,
+    ) -> Option<NonNull<Span>> {
+        let granules = self.granules_in(budget);
+        let (slab, buddy) = self.slab_mut()?;
+        slab.take(buddy, id, granules, owner)
+    }
+
+    /// Does something to a span of this heap, and says how many granules became free.
+    pub(super) fn on_span(
+        &mut self,
+        span: NonNull<Span>,
+        f: fn(&mut Slab, &mut Buddy, NonNull<Span>) -> u32,
+    ) -> u32 {
+        self.slab_mut().map_or(0, |(slab, buddy)| f(slab, buddy, span))
+    }
+
     /// The live block that starts at `address`.
     pub(super) fn live(&self, address: usize) -> Option<Live> {
         let granule = self.granule_at(address)?;
         match self.buddy.tag(granule) {
-            Tag::Span(order) => {
-                let span = self.slab()?.span_at(self.buddy.span_head(granule, order));
-                let live = span.place(address) == Place::Live;
+            Tag::Span(_) => {
+                let span = self.span_holding(address)?;
+                let live = self.slab()?.is_live(span, address);
                 live.then(|| Live { size: span.object_size(), run: None })
             }
             Tag::Run(_) if self.address_of(granule).addr().get() == address => {
@@ -295,12 +332,19 @@ impl Heap {
                 Error::InteriorPointer { pointer, block, size: self.bytes(extent.granules) }
             }
             (Kind::Span, Some(slab)) => {
-                let span = slab.span_at(extent.head);
+                let Some(span) = slab.span_of(extent) else { return Error::NotInPool { pointer } };
                 let size = span.object_size();
                 match span.place(address) {
+                    // Released by another thread, and not collected.
+                    Place::Live if !slab.is_live(span, address) => {
+                        Error::AlreadyReleased { pointer, size }
+                    }
                     Place::Live | Place::Padding => Error::NotInPool { pointer },
-                    Place::Interior(block) => Error::InteriorPointer { pointer, block, size },
-                    Place::Free(_) => Error::AlreadyReleased { pointer, size },
+                    Place::Interior(offset) => {
+                        let block = self.address_of(extent.head).addr().get() + offset;
+                        Error::InteriorPointer { pointer, block, size }
+                    }
+                    Place::Free => Error::AlreadyReleased { pointer, size },
                 }
             }
             _ => Error::AlreadyReleased { pointer, size: 0 },

@@ -1,0 +1,160 @@
+//! All caches: made once, handed on from thread to thread.
+//!
+//! They lie in memory of their own between pages that can't be touched, and are never freed: a thread that
+//! found a span's owner may use its inbox long after.
+
+use super::{Cache, NEVER, UNITS, tls};
+use crate::os::{self, ThreadEnd, YieldAfterSpin};
+use crate::slab::{ClassId, Slot, SpanMap};
+use crate::system::default_pool;
+use core::ffi::c_void;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::Ordering::{Relaxed, Release};
+use spin::RelaxStrategy;
+use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+/// Bytes that caches are made of at a time.
+const CHUNK: usize = 256 << 10;
+
+/// See the module.
+pub(super) struct Caches {
+    /// Without a thread.
+    idle: *mut Cache,
+    /// The last that was made.
+    pub(super) newest: *mut Cache,
+    /// Where the next is made, and how many more have room there.
+    room: *mut Cache,
+    rooms: usize,
+    thread_end: Option<ThreadEnd>,
+}
+
+// SAFETY: the caches are used by whoever holds the lock, or got them from it.
+unsafe impl Send for Caches {}
+
+static CACHES: SpinMutex<Caches> = SpinMutex::new(Caches {
+    idle: null_mut(),
+    newest: null_mut(),
+    room: null_mut(),
+    rooms: 0,
+    thread_end: None,
+});
+
+/// Waits for the lock. It is held before the pool's, or without.
+pub(super) fn lock() -> SpinMutexGuard<'static, Caches> {
+    loop {
+        match CACHES.try_lock() {
+            Some(caches) => return caches,
+            None => YieldAfterSpin::relax(),
+        }
+    }
+}
+
+/// Releases a lock whose guard was forgotten.
+///
+/// # Safety
+/// The calling thread forgot it, or it is a copy of the thread that did.
+pub(super) unsafe fn force_unlock() {
+    // SAFETY: the caller's promise.
+    unsafe { CACHES.force_unlock() }
+}
+
+impl Caches {
+    /// A cache without a thread, or a new one.
+    fn take(&mut self) -> Option<&'static Cache> {
+        if let Some(cache) = NonNull::new(self.idle) {
+            // SAFETY: caches are never freed.
+            let cache = unsafe { cache.as_ref() };
+            self.idle = cache.idle.load(Relaxed);
+            return Some(cache);
+        }
+        let map = default_pool().owners_map()?;
+        if self.rooms == 0 {
+            self.room = chunk()?.as_ptr();
+            self.rooms = CHUNK / size_of::<Cache>();
+        }
+        let cache = self.room;
+        self.rooms -= 1;
+        // SAFETY: there is room for so many caches, of which this is the next; nobody else knows it.
+        let cache = unsafe {
+            self.room = cache.add(1);
+            make(cache, map, self.newest);
+            &*cache
+        };
+        self.newest = core::ptr::from_ref(cache).cast_mut();
+        Some(cache)
+    }
+
+    fn thread_end(&mut self) -> Option<ThreadEnd> {
+        if self.thread_end.is_none() {
+            self.thread_end = os::at_thread_end(leave);
+        }
+        self.thread_end
+    }
+}
+
+/// Memory for caches, zeroed.
+fn chunk() -> Option<NonNull<Cache>> {
+    let page = os::page_size();
+    let start = os::reserve(CHUNK + 2 * page).ok()?;
+    // SAFETY: it lies in the reservation, which is ours.
+    unsafe {
+        let chunk = start.add(page);
+        if os::commit(chunk, CHUNK) {
+            return Some(chunk.cast());
+        }
+        os::release(start, CHUNK + 2 * page);
+    }
+    None
+}
+
+/// Makes a cache out of zeroes.
+///
+/// # Safety
+/// There is zeroed memory for one, which nobody else uses.
+unsafe fn make(cache: *mut Cache, map: SpanMap, older: *mut Cache) {
+    // Where the slots begin is where distances count from.
+    let mut slot_of = [0; UNITS];
+    for (unit, distance) in slot_of.iter_mut().enumerate() {
+        *distance = (ClassId::holding(unit * super::UNIT).index() * size_of::<Slot>()) as u16;
+    }
+    // SAFETY: the caller's promise; an empty cache has no other.
+    unsafe {
+        cache.write(Cache::empty());
+        (*cache).map.set(map);
+        (*cache).slot_of.set(slot_of);
+        (*cache).older.store(older, Relaxed);
+    }
+}
+
+/// Gives the calling thread a cache; `None` if it can't have one.
+#[cold]
+pub(super) fn enter() -> Option<&'static Cache> {
+    let (cache, thread_end) = {
+        let mut caches = lock();
+        let thread_end = caches.thread_end()?;
+        (caches.take()?, thread_end)
+    };
+    cache.inbox.set_idle(false);
+    tls::set(cache);
+    // It may allocate, from the cache by now.
+    if !thread_end.set(NonNull::from(cache).cast()) {
+        finish(cache);
+        return None;
+    }
+    Some(cache)
+}
+
+/// Called when a thread ends that has a cache.
+unsafe extern "C" fn leave(cache: *mut c_void) {
+    // SAFETY: it is what `enter` set.
+    finish(unsafe { &*cache.cast::<Cache>() });
+}
+
+/// The calling thread does without its cache from now on.
+fn finish(cache: &'static Cache) {
+    tls::set(&NEVER);
+    cache.leave();
+    let mut caches = lock();
+    let idle = core::mem::replace(&mut caches.idle, core::ptr::from_ref(cache).cast_mut());
+    cache.idle.store(idle, Release);
+}

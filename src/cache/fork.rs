@@ -1,0 +1,49 @@
+//! Forking: only the calling thread lives on in the child. The caches of the others stay as they were at
+//! that moment, in the midst of anything; the child never uses them again, but their spans are sound, bit by
+//! bit, and go to the pool as objects of them are released.
+
+use super::{Cache, caches, tls};
+use crate::system::default_pool;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// Takes every lock, so that a fork finds nothing half-way through a change.
+pub fn before_fork() {
+    core::mem::forget(caches::lock());
+    default_pool().before_fork();
+}
+
+/// Releases what [`before_fork`] took, in the parent.
+///
+/// # Safety
+/// The calling thread called `before_fork`.
+pub unsafe fn after_fork_in_parent() {
+    // SAFETY: the caller's promise.
+    unsafe {
+        default_pool().after_fork();
+        caches::force_unlock();
+    }
+}
+
+/// Releases what [`before_fork`] took, in the child.
+///
+/// # Safety
+/// The calling thread is the copy of the one that called `before_fork`.
+pub unsafe fn after_fork_in_child() {
+    // SAFETY: the caller's promise.
+    unsafe {
+        default_pool().after_fork();
+        caches::force_unlock();
+    }
+    let own: *const Cache = tls::get();
+    let mut at = NonNull::new(caches::lock().newest);
+    while let Some(cache) = at {
+        // SAFETY: caches are never freed.
+        let cache = unsafe { cache.as_ref() };
+        if !core::ptr::eq(cache, own) {
+            // Those without a thread are idle already. The others remain so for ever: they are in no list.
+            cache.inbox.set_idle(true);
+        }
+        at = NonNull::new(cache.older.load(Relaxed));
+    }
+}

@@ -1,0 +1,419 @@
+//! Per-thread caches of the default pool: what stands behind `malloc`.
+//!
+//! A thread's cache owns spans of the pool, and uses them without a lock: one current span a size class, from
+//! whose slot objects are allocated, and a list of others that have room. Full ones are in no list; they
+//! come back by their countdown, when an object of them is released. What other threads release comes through the
+//! inbox, which is looked into before a span is taken out of the pool. Spans that run empty go back to it at
+//! once, but for current ones.
+//!
+//! A cache outlives its thread, and waits for the next one. Full spans remain its own meanwhile: what is
+//! released of them is posted, and whoever posts it to a cache that has no thread gives the span to the pool.
+//!
+//! Everything else, blocks without a class, and threads that can't have a cache, is the pool's own business,
+//! under its lock.
+//!
+//! Invariants of a cache that has a thread:
+//! - C1: only its thread uses it, but for the inbox.
+//! - C2: the spans of the slots, and those in the lists, are its own: their `owner` is its inbox, marked or
+//!   not. Current ones are in the state `Current`, those of the lists in the state `Room`.
+//! - C3: a list holds spans of its class that were not full when last looked at.
+
+mod caches;
+mod fork;
+mod tls;
+
+pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
+
+use crate::error::Error;
+use crate::slab::remote::{Inbox, unmarked};
+pub use crate::slab::MAX_OBJECT;
+use crate::slab::{
+    Annex, CLASSES, ClassId, Place, Refused, Slot, Span, SpanMap, State,
+};
+use crate::system::default_pool;
+use core::cell::Cell;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use core::sync::atomic::{AtomicPtr, AtomicUsize};
+
+/// Sizes for which the table of slots has an entry: in units of the smallest class's.
+const UNIT: usize = 16;
+const UNITS: usize = MAX_OBJECT / UNIT + 1;
+
+/// A thread's spans.
+#[repr(C)]
+pub(crate) struct Cache {
+    /// First, so that its address is the cache's.
+    inbox: Inbox,
+    /// Of the heap that most blocks are in.
+    map: Cell<SpanMap>,
+    /// For each size in units, rounded up, the distance of its class's slot from the first, in bytes.
+    slot_of: Cell<[u16; UNITS]>,
+    slots: [Slot; CLASSES],
+    rooms: [Cell<Option<NonNull<Span>>>; CLASSES],
+    /// The cache made before this one.
+    older: AtomicPtr<Cache>,
+    /// The next of those without a thread.
+    idle: AtomicPtr<Cache>,
+}
+
+// SAFETY: what is not atomic is used by the cache's thread alone (C1), or by whoever holds the lock on those
+// without one.
+unsafe impl Sync for Cache {}
+
+/// The cache of a thread that has none yet.
+static UNSET: Cache = Cache::empty();
+
+/// The cache of a thread that can't have one, or that has ended and still allocates.
+static NEVER: Cache = Cache::empty();
+
+impl Cache {
+    const fn empty() -> Cache {
+        Cache {
+            inbox: Inbox::new(),
+            map: Cell::new(SpanMap::EMPTY),
+            slot_of: Cell::new([0; UNITS]),
+            slots: [const { Slot::new() }; CLASSES],
+            rooms: [const { Cell::new(None) }; CLASSES],
+            older: AtomicPtr::new(core::ptr::null_mut()),
+            idle: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+
+    /// Allocates an object for `size` bytes from the word that is at hand.
+    #[inline(always)]
+    fn alloc(&self, size: usize) -> Option<NonNull<u8>> {
+        let unit = size.wrapping_add(UNIT - 1) / UNIT;
+        if size > MAX_OBJECT {
+            return None;
+        }
+        // SAFETY: the table has an entry for each unit up to the largest object's, and each entry is the
+        // distance of a slot.
+        let slot = unsafe {
+            let distance = self.slot_of.as_ptr().cast::<u16>().add(unit).read();
+            &*self.slots.as_ptr().byte_add(distance as usize)
+        };
+        slot.alloc()
+    }
+
+    /// Releases an object of a span that is this cache's own, as most are. `None` if it is another's, or something
+    /// else.
+    #[inline(always)]
+    fn release(&self, address: usize) -> Option<Result<(), Refused>> {
+        // SAFETY: the map is written before the cache is a thread's, and there is no reference to it.
+        let span = unsafe { &*self.map.as_ptr() }.holding(address)?;
+        // SAFETY: the map has a descriptor for every granule.
+        let descriptor = unsafe { span.as_ref() };
+        if !core::ptr::eq(descriptor.owner().load(Relaxed), &self.inbox) {
+            return None;
+        }
+        Some(match descriptor.release(address) {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                self.due(span);
+                Ok(())
+            }
+            Err(Refused) => Err(Refused),
+        })
+    }
+
+    /// Gives a span another state.
+    fn settle(&self, span: NonNull<Span>, state: State) {
+        // SAFETY: it is this cache's own (C2).
+        let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
+        if annex.remote.count_owners(descriptor.settle(state)) {
+            default_pool().count_owners(span);
+        }
+    }
+
+    fn list(&self, span: NonNull<Span>) -> &Cell<Option<NonNull<Span>>> {
+        // SAFETY: it is this cache's own (C2).
+        &self.rooms[unsafe { span.as_ref() }.class().index()]
+    }
+
+    /// Adds a span to the list of its class: first if it is lower than the first, else second. Low addresses
+    /// fill up, and high ones run empty.
+    fn link(&self, span: NonNull<Span>) {
+        let list = self.list(span);
+        let first = list.get();
+        // SAFETY: all of them are this cache's own (C2), and so have an annex.
+        unsafe {
+            let annex = Annex::of(span).as_ref();
+            match first.filter(|&first| first < span) {
+                None => {
+                    annex.before.set(None);
+                    annex.after.set(first);
+                    list.set(Some(span));
+                }
+                Some(first) => {
+                    let first_annex = Annex::of(first).as_ref();
+                    annex.before.set(Some(first));
+                    annex.after.set(first_annex.after.replace(Some(span)));
+                }
+            }
+            if let Some(after) = annex.after.get() {
+                Annex::of(after).as_ref().before.set(Some(span));
+            }
+        }
+    }
+
+    fn unlink(&self, span: NonNull<Span>) {
+        // SAFETY: as in `link`.
+        unsafe {
+            let annex = Annex::of(span).as_ref();
+            let (before, after) = (annex.before.get(), annex.after.get());
+            match before {
+                None => self.list(span).set(after),
+                Some(before) => Annex::of(before).as_ref().after.set(after),
+            }
+            if let Some(after) = after {
+                Annex::of(after).as_ref().before.set(before);
+            }
+        }
+    }
+
+    /// The countdown of one of this cache's spans has ended: it was full, is empty, or is the current one.
+    #[cold]
+    #[inline(never)]
+    fn due(&self, span: NonNull<Span>) {
+        // SAFETY: it is this cache's own (C2).
+        let descriptor = unsafe { span.as_ref() };
+        match descriptor.state() {
+            State::Current => self.settle(span, State::Current),
+            State::Full => self.gained_room(span),
+            State::Room if descriptor.is_empty() => {
+                self.unlink(span);
+                self.give(span);
+            }
+            State::Room => self.settle(span, State::Room),
+        }
+    }
+
+    fn gained_room(&self, span: NonNull<Span>) {
+        // SAFETY: it is this cache's own (C2).
+        if unsafe { span.as_ref() }.is_empty() {
+            return self.give(span);
+        }
+        self.settle(span, State::Room);
+        self.link(span);
+    }
+
+    /// Gives a span, in no list, back to the pool.
+    fn give(&self, span: NonNull<Span>) {
+        // SAFETY: it is this cache's own, and neither a slot nor a list has it.
+        unsafe { default_pool().give_span(span) };
+    }
+
+    /// Makes what other threads have released free.
+    #[cold]
+    #[inline(never)]
+    fn collect(&self) {
+        for remote in self.inbox.take() {
+            // SAFETY: what is posted lies behind a descriptor.
+            let span = unsafe { SpanMap::span_of(remote) };
+            // SAFETY: it has an object that is not collected, so it is in use.
+            let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
+            let (owner, _) = unmarked(descriptor.owner().load(Acquire));
+            if !core::ptr::eq(owner, &self.inbox) {
+                // It changed hands before it was posted.
+                default_pool().deliver(remote);
+                continue;
+            }
+            let collected = descriptor.collect(&annex.remote);
+            if let Some(offset) = collected.twice {
+                report_twice(descriptor, offset);
+            }
+            annex.remote.count_owners(collected.released);
+            match descriptor.state() {
+                State::Current => {}
+                State::Full => self.gained_room(span),
+                State::Room if descriptor.is_empty() => {
+                    self.unlink(span);
+                    self.give(span);
+                }
+                State::Room => self.settle(span, State::Room),
+            }
+        }
+    }
+
+    /// Fills the slot of a class: from its current span, from another that has room, from what others have
+    /// released, or from the pool.
+    fn refill(&self, id: ClassId) -> bool {
+        let slot = &self.slots[id.index()];
+        if let Some(current) = slot.span() {
+            if self.fill(slot, current) {
+                return true;
+            }
+            slot.clear();
+            self.settle(current, State::Full);
+        }
+        if self.rooms[id.index()].get().is_none() && self.inbox.has_post() {
+            self.collect();
+        }
+        if let Some(span) = self.rooms[id.index()].get() {
+            self.unlink(span);
+            self.settle(span, State::Current);
+            return self.fill(slot, span);
+        }
+        let Some(span) = default_pool().take_span(id, NonNull::from(&self.inbox)) else {
+            return false;
+        };
+        self.fill(slot, span)
+    }
+
+    fn fill(&self, slot: &Slot, span: NonNull<Span>) -> bool {
+        // SAFETY: it is this cache's own (C2).
+        let descriptor = unsafe { span.as_ref() };
+        // SAFETY: as in `release`.
+        let map = unsafe { &*self.map.as_ptr() };
+        let base = if map.has_descriptor(span) {
+            map.base_of(span)
+        } else {
+            default_pool().base_of(span)
+        };
+        slot.fill(descriptor, base)
+    }
+
+    /// Gives back all that its thread will not use any more.
+    fn leave(&self) {
+        for id in ClassId::all() {
+            let slot = &self.slots[id.index()];
+            if let Some(current) = slot.span() {
+                slot.clear();
+                self.give(current);
+            }
+            while let Some(span) = self.rooms[id.index()].get() {
+                self.unlink(span);
+                self.give(span);
+            }
+        }
+        default_pool().leave(&self.inbox);
+    }
+}
+
+/// What is told of pointers that turn out to be wrong in a call that has nobody to tell.
+pub type MisuseFn = fn(&Error);
+
+static ON_MISUSE: AtomicUsize = AtomicUsize::new(0);
+
+/// Sets what is called when a thread finds that a block was released twice, by another thread and by itself, and
+/// the release has long returned. No lock is held while it runs.
+pub fn set_misuse_handler(handler: MisuseFn) {
+    ON_MISUSE.store(handler as usize, Relaxed);
+}
+
+#[cold]
+fn report_twice(span: &Span, offset: usize) {
+    let error = default_pool().released_twice(NonNull::from(span), offset);
+    let handler = ON_MISUSE.load(Relaxed);
+    if handler != 0 {
+        // SAFETY: it was stored as one.
+        let handler = unsafe { core::mem::transmute::<usize, MisuseFn>(handler) };
+        handler(&error);
+    }
+}
+
+/// Allocates a block of at least `size` bytes from the default pool, by way of the thread's cache.
+///
+/// # Errors
+/// As [`MemoryPool::alloc`](crate::MemoryPool::alloc).
+#[inline(always)]
+pub fn alloc(size: usize) -> Option<NonNull<u8>> {
+    tls::get().alloc(size)
+}
+
+/// [`alloc`], when that found nothing at hand.
+///
+/// # Errors
+/// As [`MemoryPool::alloc`](crate::MemoryPool::alloc).
+#[cold]
+#[inline(never)]
+pub fn alloc_slow(size: usize) -> Result<NonNull<u8>, Error> {
+    if size <= MAX_OBJECT
+        && let Some(cache) = own()
+    {
+        let id = ClassId::holding(size);
+        if cache.refill(id)
+            && let Some(object) = cache.slots[id.index()].alloc()
+        {
+            return Ok(object);
+        }
+    }
+    default_pool().alloc(size)
+}
+
+/// The thread's cache, made if need be; `None` if it can't have one.
+fn own() -> Option<&'static Cache> {
+    let cache = tls::get();
+    if core::ptr::eq(cache, &NEVER) {
+        return None;
+    }
+    if core::ptr::eq(cache, &UNSET) { caches::enter() } else { Some(cache) }
+}
+
+/// Releases a block of the default pool, by way of the thread's cache. False if it takes [`release_slow`] to
+/// say what it is.
+///
+/// # Safety
+/// As for [`MemoryPool::release`](crate::MemoryPool::release).
+#[inline(always)]
+pub unsafe fn release(address: usize) -> bool {
+    matches!(tls::get().release(address), Some(Ok(())))
+}
+
+/// [`release`], for every block.
+///
+/// # Errors
+/// As [`MemoryPool::release`](crate::MemoryPool::release).
+///
+/// # Safety
+/// As for [`MemoryPool::release`](crate::MemoryPool::release).
+#[cold]
+#[inline(never)]
+pub unsafe fn release_slow(block: NonNull<u8>) -> Result<(), Error> {
+    let address = block.addr().get();
+    let cache = tls::get();
+    // SAFETY: the map is written before the cache is a thread's.
+    let span = unsafe { &*cache.map.as_ptr() }.holding(address);
+    // SAFETY: the map has a descriptor for every granule.
+    let Some(descriptor) = span.map(|span| unsafe { span.as_ref() }) else {
+        // SAFETY: the caller's promise.
+        return unsafe { default_pool().release(block) };
+    };
+    let (owner, is_marked) = unmarked(descriptor.owner().load(Acquire));
+    let span = NonNull::from(descriptor);
+    if owner.is_null() {
+        // SAFETY: the caller's promise.
+        return unsafe { default_pool().release(block) };
+    }
+    if !core::ptr::eq(owner, &cache.inbox) {
+        return default_pool().release_remote(span, address);
+    }
+    if is_marked && is_noted(descriptor, address) {
+        return Err(default_pool().misuse(address));
+    }
+    match descriptor.release(address) {
+        Ok(true) => cache.due(span),
+        Ok(false) => {}
+        Err(Refused) => return Err(default_pool().misuse(address)),
+    }
+    Ok(())
+}
+
+/// Whether another thread released the object at `address`, and the span's owner has not collected it.
+fn is_noted(span: &Span, address: usize) -> bool {
+    // SAFETY: spans of the heap that caches know have an annex.
+    let annex = unsafe { Annex::of(NonNull::from(span)).as_ref() };
+    span.bit_of(address).is_some_and(|(word, bit)| annex.remote.is_noted(word, bit))
+}
+
+/// Bytes that may be used of the live object of a span that starts at `address`; `None` for a block that is
+/// none, or a pointer that is no block's. Takes no lock.
+pub fn object_size(address: usize) -> Option<usize> {
+    // SAFETY: the map is written before the cache is a thread's.
+    let span = unsafe { &*tls::get().map.as_ptr() }.holding(address)?;
+    // SAFETY: the map has a descriptor for every granule.
+    let descriptor = unsafe { span.as_ref() };
+    let live = descriptor.place(address) == Place::Live && !is_noted(descriptor, address);
+    live.then(|| descriptor.object_size())
+}

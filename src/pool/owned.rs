@@ -1,0 +1,173 @@
+//! Spans that caches own: taken out of the pool, given back, and what other threads released of them.
+
+use super::MemoryPool;
+use super::heap::{Heap, Request};
+use super::inner::Inner;
+use super::MIN_ALIGNMENT;
+use crate::buddy::Buddy;
+use crate::error::Error;
+use crate::slab::remote::{Inbox, Remote, unmarked};
+use crate::slab::{self, ClassId, Posted, Refused, Slab, Span, SpanMap};
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Acquire;
+use spin::RelaxStrategy;
+
+impl<R: RelaxStrategy> Inner<R> {
+    fn take_span(&mut self, id: ClassId, owner: NonNull<Inbox>) -> Option<NonNull<Span>> {
+        let request = Request { size: id.class().size as usize, alignment: MIN_ALIGNMENT };
+        let take = |heap: &mut Heap, budget| heap.take_span(id, budget, owner);
+        self.first_heap_that(|heap, budget| take(heap, budget)).or_else(|| {
+            self.first_heap_that(|heap, budget| {
+                if heap.grow(request, budget) { take(heap, budget) } else { None }
+            })
+        })
+    }
+
+    /// Does something to the heap that a span is in, by which granules become free.
+    fn on_span(
+        &mut self,
+        span: NonNull<Span>,
+        f: fn(&mut Slab, &mut Buddy, NonNull<Span>) -> u32,
+    ) {
+        let Some(heap) = self.heaps.with_descriptor(span) else { return };
+        let granules = self.heaps.get_mut(heap).on_span(span, f);
+        if granules > 0 {
+            self.gained_granules(heap, granules);
+        }
+    }
+
+    fn base_of(&self, span: NonNull<Span>) -> *mut u8 {
+        let heap = self.heaps.with_descriptor(span).map(|heap| self.heaps.get(heap));
+        let slab = heap.and_then(Heap::slab);
+        slab.map_or(core::ptr::null_mut(), |slab| slab.map().base_of(span))
+    }
+
+    /// Sees to a span that nobody else will see to, although objects of it were released: it was to be posted,
+    /// but has no owner, or it was posted to one that has left.
+    fn deliver(&mut self, span: NonNull<Span>) {
+        // SAFETY: objects of it are not collected, so it is in use.
+        let descriptor = unsafe { span.as_ref() };
+        let (owner, _) = unmarked(descriptor.owner().load(Acquire));
+        match NonNull::new(owner) {
+            None => self.on_span(span, Slab::collect),
+            // SAFETY: owners are never freed. They come and go under the lock.
+            Some(owner) if unsafe { owner.as_ref() }.is_idle() => self.on_span(span, Slab::reclaim),
+            // By now it has another owner.
+            Some(_) => _ = slab::post(span),
+        }
+    }
+
+    fn empty_inbox(&mut self, inbox: NonNull<Inbox>) {
+        // SAFETY: owners are never freed.
+        for remote in unsafe { inbox.as_ref() }.take() {
+            // SAFETY: what is posted lies behind a descriptor.
+            self.deliver(unsafe { SpanMap::span_of(remote) });
+        }
+    }
+
+    fn after_posting(&mut self, span: NonNull<Span>, posted: Posted) {
+        match posted {
+            Posted::Done => {}
+            Posted::Ownerless => self.deliver(span),
+            Posted::Idle(inbox) => self.empty_inbox(inbox),
+        }
+    }
+
+    /// Releases the object that starts at `address`, in a span that has an owner.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn release_owned(
+        &mut self,
+        heap: NonNull<Heap>,
+        address: usize,
+    ) -> Result<(), Refused> {
+        let slab = self.heaps.get(heap).slab().ok_or(Refused)?;
+        let span = slab.map().holding(address).ok_or(Refused)?;
+        let posted = slab::release_remote(span, address)?;
+        self.after_posting(span, posted);
+        Ok(())
+    }
+}
+
+/// For the caches.
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Takes a span of the class that has room for an owner, if a heap has one.
+    pub(crate) fn take_span(&self, id: ClassId, owner: NonNull<Inbox>) -> Option<NonNull<Span>> {
+        let mut inner = self.lock();
+        let span = inner.take_span(id, owner);
+        let due = inner.low_memory_due();
+        drop(inner);
+        self.warn(due);
+        span
+    }
+
+    /// Takes back a span that its owner uses no more.
+    ///
+    /// # Safety
+    /// The span is in use, its owner is the caller, or has left, and it has no slot and no link to it.
+    pub(crate) unsafe fn give_span(&self, span: NonNull<Span>) {
+        self.lock().on_span(span, Slab::give);
+    }
+
+    /// Counts what the caller, its owner, has released of a span.
+    #[cold]
+    pub(crate) fn count_owners(&self, span: NonNull<Span>) {
+        self.lock().on_span(span, |slab, _, span| {
+            slab.count_owners(span);
+            0
+        });
+    }
+
+    /// Releases the object that starts at `address` of a span that has another owner.
+    pub(crate) fn release_remote(&self, span: NonNull<Span>, address: usize) -> Result<(), Error> {
+        match slab::release_remote(span, address) {
+            Ok(Posted::Done) => Ok(()),
+            Ok(posted) => {
+                self.lock().after_posting(span, posted);
+                Ok(())
+            }
+            Err(Refused) => Err(self.misuse(address)),
+        }
+    }
+
+    /// Sees to it that what is posted to an owner who leaves is collected, by whoever posts it.
+    pub(crate) fn leave(&self, inbox: &Inbox) {
+        let mut inner = self.lock();
+        inbox.set_idle(true);
+        inner.empty_inbox(NonNull::from(inbox));
+    }
+
+    /// Posts a span that was in an inbox, but is not its owner's.
+    pub(crate) fn deliver(&self, remote: *mut Remote) {
+        // SAFETY: what is posted lies behind a descriptor.
+        self.lock().deliver(unsafe { SpanMap::span_of(remote) });
+    }
+
+    /// The object at that offset of a span was released by two threads.
+    #[cold]
+    pub(crate) fn released_twice(&self, span: NonNull<Span>, offset: usize) -> Error {
+        let mut inner = self.lock();
+        inner.count_misuse();
+        let pointer = inner.base_of(span).addr() + offset;
+        // SAFETY: the span is in use, and the caller's.
+        Error::AlreadyReleased { pointer, size: unsafe { span.as_ref() }.object_size() }
+    }
+
+    /// Address of the first object of a span; null if no heap has it.
+    pub(crate) fn base_of(&self, span: NonNull<Span>) -> *mut u8 {
+        self.lock().base_of(span)
+    }
+
+    /// Why `address`, where no live block starts, can't be released.
+    #[cold]
+    pub(crate) fn misuse(&self, address: usize) -> Error {
+        self.lock().misuse(address)
+    }
+
+    /// How spans are found in the first heap whose spans can have owners.
+    pub(crate) fn owners_map(&self) -> Option<SpanMap> {
+        let inner = self.lock();
+        let slabs = inner.heaps.iter().filter_map(|heap| inner.heaps.get(heap).slab());
+        slabs.map(|slab| *slab.map()).find(SpanMap::has_owners)
+    }
+}

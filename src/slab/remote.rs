@@ -1,0 +1,233 @@
+//! Remote frees: objects released by threads that don't own their span.
+//!
+//! ```text
+//! owner's inbox   top ──> remote ──next──> remote ──next──> (none)
+//!                           │ filled   0 0 1 0      the words that have bits
+//!                           │ words    w w w w      a bit an object, set by who released it
+//! ```
+//! Whoever releases an object of another's span sets its bit in the span's [`Remote`], then the word's bit in
+//! `filled`, and whoever finds that one 0 *posts* the span to its owner's [`Inbox`]. The owner, when it runs
+//! out of objects, takes all that was posted and collects the bits.
+//!
+//! Invariants:
+//! - M1: a span is in at most one inbox, once: it is posted by the thread that makes `filled` not 0, and
+//!   nobody collects a span that was not taken out of an inbox, but for that thread itself.
+//! - M2: a span with an uncollected bit is in use: its object is still live to the owner. So the thread that
+//!   has to post a span may use it until it has.
+//! - M3: a span that is or was posted, and not collected, has a marked `owner`, from before it is posted. An
+//!   owner's own release compares `owner` with itself, so the mark sends it to the slow path, which sees
+//!   whether the object was released already.
+//!
+//! Orderings: setting bits releases, and collecting acquires, so that what a thread did to an object comes
+//! before what its next user does. Whether an owner has left, and whether its inbox is empty, are asked by two
+//! threads that each write one of the two and read the other: there a sequentially consistent fence stands
+//! between. The pool's lock guards the changes of an owner.
+
+use core::ptr::null_mut;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+#[cfg(not(loom))]
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
+
+/// Words of a span.
+const WORDS: usize = 4;
+
+/// What others have released of a span.
+pub(crate) struct Remote {
+    words: [AtomicU64; WORDS],
+    /// Bit `w`: `words[w]` has a bit that is not collected.
+    filled: AtomicU32,
+    /// Objects that the owner itself has released, to be counted by the pool.
+    uncounted: AtomicU32,
+    /// The remote posted before this one.
+    next: AtomicPtr<Remote>,
+}
+
+/// What became of a remote free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// The object's bit was set already.
+    Twice,
+    /// The owner will see it.
+    Done,
+    /// The owner has to be told: the span must be posted.
+    First,
+}
+
+impl Remote {
+    /// Nothing released. Zeroed memory is the same.
+    #[cfg_attr(not(any(test, loom)), allow(dead_code))]
+    pub(crate) fn new() -> Remote {
+        Remote {
+            words: [0; WORDS].map(AtomicU64::new),
+            filled: AtomicU32::new(0),
+            uncounted: AtomicU32::new(0),
+            next: AtomicPtr::new(null_mut()),
+        }
+    }
+
+    /// Notes that the object that `bit` of `word` stands for is released.
+    pub(crate) fn note(&self, word: usize, bit: u64) -> Noted {
+        let before = self.words[word].fetch_or(bit, AcqRel);
+        if before & bit != 0 {
+            return Noted::Twice;
+        }
+        // If it was not 0 its bit of `filled` is set, or will be by the thread that found it 0, which then
+        // posts the span.
+        if before == 0 && self.filled.fetch_or(1 << word, AcqRel) == 0 {
+            return Noted::First;
+        }
+        Noted::Done
+    }
+
+    /// Whether the object that `bit` of `word` stands for was released and not collected.
+    pub(crate) fn is_noted(&self, word: usize, bit: u64) -> bool {
+        self.words[word].load(Acquire) & bit != 0
+    }
+
+    /// Whether there is nothing to collect.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.filled.load(Acquire) == 0
+    }
+
+    /// Number of objects released and not collected.
+    pub(crate) fn count(&self) -> usize {
+        self.words.iter().map(|word| word.load(Relaxed).count_ones() as usize).sum()
+    }
+
+    /// Counts objects that the owner has released, collected ones among them, until the pool does. Says whether
+    /// it should soon.
+    pub(crate) fn count_owners(&self, released: u64) -> bool {
+        let sum = self.uncounted.load(Relaxed) + released as u32;
+        self.uncounted.store(sum, Relaxed);
+        sum > u32::MAX / 2
+    }
+
+    /// What [`Remote::count_owners`] has counted.
+    pub(crate) fn uncounted(&self) -> u64 {
+        self.uncounted.load(Relaxed) as u64
+    }
+
+    /// The same, which the pool counts from now on.
+    pub(crate) fn take_uncounted(&self) -> u64 {
+        let sum = self.uncounted();
+        self.uncounted.store(0, Relaxed);
+        sum
+    }
+
+    /// Calls `take` with each word that has bits, and its bits, and forgets them. For a span that was taken out
+    /// of an inbox.
+    pub(crate) fn collect(&self, mut take: impl FnMut(usize, u64)) {
+        let mut filled = self.filled.swap(0, AcqRel);
+        while filled != 0 {
+            let word = filled.trailing_zeros() as usize;
+            filled &= filled - 1;
+            take(word, self.words[word].swap(0, AcqRel));
+        }
+    }
+}
+
+/// Where the spans of one owner are posted that others have released objects of.
+pub(crate) struct Inbox {
+    top: AtomicPtr<Remote>,
+    /// No thread is the owner at present: who posts sees to it that the inbox is emptied.
+    idle: AtomicBool,
+}
+
+impl Inbox {
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Inbox {
+        Inbox { top: AtomicPtr::new(null_mut()), idle: AtomicBool::new(false) }
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn new() -> Inbox {
+        Inbox { top: AtomicPtr::new(null_mut()), idle: AtomicBool::new(false) }
+    }
+
+    /// Posts a span. Says whether nobody may come to take it, so that the caller has to.
+    pub(crate) fn post(&self, remote: &Remote) -> bool {
+        let remote_pointer = core::ptr::from_ref(remote).cast_mut();
+        let mut top = self.top.load(Relaxed);
+        loop {
+            remote.next.store(top, Relaxed);
+            match self.top.compare_exchange_weak(top, remote_pointer, Release, Relaxed) {
+                Ok(_) => break,
+                Err(now) => top = now,
+            }
+        }
+        // Either this sees that the owner has left, or the leaving owner sees the posting.
+        fence(SeqCst);
+        self.idle.load(Relaxed)
+    }
+
+    /// Whether anything was posted.
+    #[inline]
+    pub(crate) fn has_post(&self) -> bool {
+        !self.top.load(Relaxed).is_null()
+    }
+
+    /// Takes all that was posted, last first.
+    pub(crate) fn take(&self) -> Posted {
+        Posted { at: self.top.swap(null_mut(), Acquire) }
+    }
+
+    /// Says that no thread is the owner from now on, or that one is again.
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.idle.store(idle, Relaxed);
+        fence(SeqCst);
+    }
+
+    /// Whether no thread is the owner.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle.load(Relaxed)
+    }
+}
+
+/// Remotes that were taken out of an inbox.
+pub(crate) struct Posted {
+    at: *mut Remote,
+}
+
+impl Iterator for Posted {
+    type Item = *mut Remote;
+
+    fn next(&mut self) -> Option<*mut Remote> {
+        if self.at.is_null() {
+            return None;
+        }
+        let remote = self.at;
+        // Before the caller collects it: then it may be posted again.
+        // SAFETY: remotes live as long as the process, or the heap, whose spans are in use (M2).
+        self.at = unsafe { (*remote).next.load(Relaxed) };
+        Some(remote)
+    }
+}
+
+/// The lowest bit of a span's `owner`; see M3.
+const MARK: usize = 1;
+
+/// The owner itself, and whether it is marked.
+#[inline]
+pub(crate) fn unmarked(owner: *mut Inbox) -> (*mut Inbox, bool) {
+    (owner.map_addr(|address| address & !MARK), owner.addr() & MARK != 0)
+}
+
+/// The owner, marked.
+pub(crate) fn marked(owner: *mut Inbox) -> *mut Inbox {
+    owner.map_addr(|address| address | MARK)
+}
+
+/// Marks the owner of a span that is to be posted, and says which it is; null if it is the pool, which has
+/// no mark.
+pub(crate) fn mark(owner: &AtomicPtr<Inbox>) -> *mut Inbox {
+    let mut now = owner.load(Acquire);
+    while !now.is_null() {
+        match owner.compare_exchange_weak(now, marked(now), AcqRel, Acquire) {
+            Ok(_) => break,
+            Err(other) => now = other,
+        }
+    }
+    unmarked(now).0
+}
