@@ -186,7 +186,21 @@ unsafe fn reallocarray(block: *mut c_void, count: usize, size: usize) -> *mut c_
 /// See the [module](self).
 unsafe fn free(block: *mut c_void) {
     // SAFETY: passed on to the caller.
-    unsafe { release("free", block) };
+    unsafe {
+        if !cache::release(block.addr()) {
+            free_slow(block);
+        }
+    }
+}
+
+/// # Safety
+///
+/// See the [module](self).
+#[cold]
+#[inline(never)]
+unsafe fn free_slow(block: *mut c_void) {
+    // SAFETY: passed on to the caller.
+    unsafe { release_slow("free", block) };
 }
 
 /// `free` for a block that was allocated with this size (C23). A size that can't be true is reported.

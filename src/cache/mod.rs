@@ -96,32 +96,27 @@ impl Cache {
         slot.alloc()
     }
 
-    /// Releases an object of a span that is this cache's own, as most are. `None` if it is another's, or something
-    /// else.
+    /// The span that holds `address`, if that is this cache's own.
     #[inline(always)]
-    fn release(&self, address: usize) -> Option<Result<(), Refused>> {
+    fn own_span(&self, address: usize) -> Option<NonNull<Span>> {
         // SAFETY: the map is written before the cache is a thread's, and there is no reference to it.
         let span = unsafe { &*self.map.as_ptr() }.holding(address)?;
         // SAFETY: the map has a descriptor for every granule.
-        let descriptor = unsafe { span.as_ref() };
-        if !core::ptr::eq(descriptor.owner().load(Relaxed), &self.inbox) {
-            return None;
-        }
-        Some(match descriptor.release(address) {
-            Ok(false) => Ok(()),
-            Ok(true) => {
-                self.due(span);
-                Ok(())
-            }
-            Err(Refused) => Err(Refused),
-        })
+        let owner = unsafe { span.as_ref() }.owner().load(Relaxed);
+        core::ptr::eq(owner, &self.inbox).then_some(span)
     }
 
-    /// Gives a span another state.
+    /// Gives a span of this cache another state.
     fn settle(&self, span: NonNull<Span>, state: State) {
         // SAFETY: it is this cache's own (C2).
-        let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
-        if annex.remote.count_owners(descriptor.settle(state)) {
+        self.count(span, unsafe { span.as_ref() }.settle(state));
+    }
+
+    /// Counts objects that were released of a span.
+    fn count(&self, span: NonNull<Span>, released: u64) {
+        // SAFETY: it is this cache's own (C2).
+        let annex = unsafe { Annex::of(span).as_ref() };
+        if annex.remote.count_owners(released) {
             default_pool().count_owners(span);
         }
     }
@@ -173,28 +168,27 @@ impl Cache {
     }
 
     /// The countdown of one of this cache's spans has ended: it was full, is empty, or is the current one.
-    #[cold]
-    #[inline(never)]
     fn due(&self, span: NonNull<Span>) {
         // SAFETY: it is this cache's own (C2).
         let descriptor = unsafe { span.as_ref() };
         match descriptor.state() {
             State::Current => self.settle(span, State::Current),
-            State::Full => self.gained_room(span),
-            State::Room if descriptor.is_empty() => {
+            State::Full => self.gained_room(span, 1),
+            State::Room => {
                 self.unlink(span);
                 self.give(span);
             }
-            State::Room => self.settle(span, State::Room),
         }
     }
 
-    fn gained_room(&self, span: NonNull<Span>) {
+    /// So many objects of a full span have become free.
+    fn gained_room(&self, span: NonNull<Span>, objects: u64) {
         // SAFETY: it is this cache's own (C2).
-        if unsafe { span.as_ref() }.is_empty() {
+        let descriptor = unsafe { span.as_ref() };
+        self.count(span, descriptor.settle_from_full(objects));
+        if objects == descriptor.capacity() as u64 {
             return self.give(span);
         }
-        self.settle(span, State::Room);
         self.link(span);
     }
 
@@ -223,15 +217,17 @@ impl Cache {
             if let Some(offset) = collected.twice {
                 report_twice(descriptor, offset);
             }
-            annex.remote.count_owners(collected.released);
+            self.count(span, collected.released);
             match descriptor.state() {
                 State::Current => {}
-                State::Full => self.gained_room(span),
-                State::Room if descriptor.is_empty() => {
-                    self.unlink(span);
-                    self.give(span);
+                State::Full => self.gained_room(span, collected.released),
+                State::Room => {
+                    descriptor.count_down(collected.released);
+                    if descriptor.is_empty() {
+                        self.unlink(span);
+                        self.give(span);
+                    }
                 }
-                State::Room => self.settle(span, State::Room),
             }
         }
     }
@@ -358,7 +354,27 @@ fn own() -> Option<&'static Cache> {
 /// As for [`MemoryPool::release`](crate::MemoryPool::release).
 #[inline(always)]
 pub unsafe fn release(address: usize) -> bool {
-    matches!(tls::get().release(address), Some(Ok(())))
+    let Some(span) = tls::get().own_span(address) else { return false };
+    // SAFETY: it is this cache's own (C2).
+    match unsafe { span.as_ref() }.release(address) {
+        Ok(false) => true,
+        Ok(true) => {
+            after_release(address);
+            true
+        }
+        Err(Refused) => false,
+    }
+}
+
+/// The countdown has ended of the span that `address` was just released of. It is told the address, and not
+/// what is known already, so that the register that holds it stays as it is.
+#[cold]
+#[inline(never)]
+fn after_release(address: usize) {
+    let cache = tls::get();
+    if let Some(span) = cache.own_span(address) {
+        cache.due(span);
+    }
 }
 
 /// [`release`], for every block.

@@ -25,7 +25,7 @@ impl Slab {
                 require(!has_bit, "L2: the rooms are the pool's", head)?;
                 continue;
             }
-            if let Some(invariant) = span.broken(head, Order::holding(extent.granules)) {
+            if let Some(invariant) = span.broken(Order::holding(extent.granules)) {
                 return require(false, invariant, head);
             }
             let is_current = self.current(id) == Some(NonNull::from(span));

@@ -116,6 +116,15 @@ impl SpanMap {
         (head.0 + 1) * self.stride
     }
 
+    /// First granule of the span whose descriptor this is.
+    #[inline]
+    pub(crate) fn head_of(&self, span: NonNull<Span>) -> Granule {
+        let distance = span.addr().get() - self.spans.addr().get();
+        let number = (distance / size_of::<Span>()) as u32;
+        // The stride is 1 or 2.
+        Granule((number >> (self.stride - 1)) - 1)
+    }
+
     /// Descriptor of the span that starts at `head`.
     #[inline]
     pub(crate) fn descriptor(&self, head: Granule) -> NonNull<Span> {
@@ -153,16 +162,14 @@ impl SpanMap {
     /// Address of the first object of a span.
     #[inline]
     pub(crate) fn base_of(&self, span: NonNull<Span>) -> *mut u8 {
-        // SAFETY: it is one of this map's.
-        let head = unsafe { span.as_ref() }.head();
-        self.first.wrapping_add(head.index() << SPAN_GRANULE_SHIFT)
+        self.first.wrapping_add(self.head_of(span).index() << SPAN_GRANULE_SHIFT)
     }
 
     /// Whether the granule has the number of this span, or of none.
     pub(super) fn is_numbered(&self, granule: Granule, span: Option<&Span>) -> bool {
         // SAFETY: there is a number for each granule.
         let number = unsafe { self.numbers.add(granule.index()).as_ref() }.load(Relaxed);
-        number == span.map_or(0, |span| self.number(span.head()))
+        number == span.map_or(0, |span| self.number(self.head_of(NonNull::from(span))))
     }
 
     fn set_numbers(&self, head: Granule, order: Order, number: u32) {
@@ -180,16 +187,16 @@ impl SpanMap {
             NonNull::new_unchecked(self.first.add(head.index() << SPAN_GRANULE_SHIFT))
         };
         // SAFETY: whatever bytes are there are a valid descriptor but for its state, which is written first.
-        unsafe { Span::set_up(span, base, head, id, order) };
+        unsafe { Span::set_up(span, base, id, order) };
         self.set_numbers(head, order, self.number(head));
         span
     }
 
     /// Forgets a span, and says where it starts.
     pub(super) fn remove(&self, span: NonNull<Span>) -> Granule {
+        let head = self.head_of(span);
         // SAFETY: it is in use.
-        let span = unsafe { span.as_ref() };
-        self.set_numbers(span.head(), span.order(), 0);
-        span.head()
+        self.set_numbers(head, unsafe { span.as_ref() }.order(), 0);
+        head
     }
 }

@@ -342,8 +342,7 @@ impl Slab {
 
     /// The bit of a span of the class.
     fn room_of(&self, id: ClassId, span: NonNull<Span>) -> usize {
-        // SAFETY: the span is in use (L1).
-        self.room(id, unsafe { span.as_ref() }.head())
+        self.room(id, self.map.head_of(span))
     }
 
     /// Adds a span to those with room.

@@ -16,11 +16,11 @@
 
 use super::class::{ClassId, MAX_OBJECTS, locate};
 use super::remote::{self, Inbox, Remote};
-use crate::buddy::{Granule, Order};
+use crate::buddy::Order;
 use core::cell::Cell;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::Ordering::{Relaxed, Release};
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 const WORD: usize = u64::BITS as usize;
 pub(super) const WORDS: usize = MAX_OBJECTS / WORD;
@@ -48,7 +48,8 @@ pub(crate) struct Span {
     owner: AtomicPtr<Inbox>,
     /// Lower half of the first object's address.
     base: AtomicU32,
-    head: AtomicU32,
+    /// Objects, live and free.
+    capacity: AtomicU16,
     countdown: Cell<u16>,
     started: Cell<u16>,
     class: AtomicU8,
@@ -96,13 +97,6 @@ pub(crate) struct Slot {
 
 /// The word of the slots that have no span.
 static NO_OBJECTS: AtomicU64 = AtomicU64::new(0);
-
-/// Bits of the word `index` that stand for no object of a span of so many; they are always set (S1).
-#[inline]
-fn nobody(capacity: usize, index: usize) -> u64 {
-    let objects = capacity.saturating_sub(index * WORD).min(WORD);
-    if objects == WORD { 0 } else { !0 << objects }
-}
 
 impl Slot {
     /// A slot without a span.
@@ -153,17 +147,24 @@ impl Slot {
     /// Allocates from this span, whose first object is at `base`, from now on. False if it has no free object.
     #[inline]
     pub(crate) fn fill(&self, span: &Span, base: *mut u8) -> bool {
-        let capacity = span.capacity();
-        for (index, word) in span.free.iter().enumerate() {
-            let none = nobody(capacity, index);
+        let mut left = span.capacity();
+        let mut base = base;
+        let size = span.object_size();
+        for word in &span.free {
+            // Bits that stand for no object, which are always set (S1).
+            let none = if left < WORD { !0 << left } else { 0 };
             if word.load(Relaxed) != none {
-                let size = span.object_size();
                 self.word.set(NonNull::from(word));
                 self.none.set(none);
                 self.size.set(size);
-                self.base.set(base.wrapping_add(index * WORD * size));
+                self.base.set(base);
                 return true;
             }
+            if left <= WORD {
+                break;
+            }
+            left -= WORD;
+            base = base.wrapping_add(WORD * size);
         }
         false
     }
@@ -178,7 +179,7 @@ impl Span {
             magic: AtomicU64::new(0),
             owner: AtomicPtr::new(null_mut()),
             base: AtomicU32::new(0),
-            head: AtomicU32::new(0),
+            capacity: AtomicU16::new(0),
             countdown: Cell::new(0),
             started: Cell::new(0),
             class: AtomicU8::new(0),
@@ -194,7 +195,6 @@ impl Span {
     pub(super) unsafe fn set_up(
         span: NonNull<Span>,
         base: NonNull<u8>,
-        head: Granule,
         id: ClassId,
         order: Order,
     ) {
@@ -207,18 +207,23 @@ impl Span {
         span.magic.store(id.class().magic, Relaxed);
         span.owner.store(null_mut(), Relaxed);
         span.base.store(base.addr().get() as u32, Relaxed);
-        span.head.store(head.0, Relaxed);
+        span.capacity.store(id.class().objects_in(order.0) as u16, Relaxed);
         span.class.store(id.index() as u8, Relaxed);
         span.order.store(order.0, Relaxed);
         // What exists is free, what doesn't is not live either.
         span.start(0);
     }
 
-    /// Bit and word of the object that starts at `address`, which is inside the span or not at all.
+    /// Index of the object that starts at `address`, which is inside the span or not at all.
     #[inline(always)]
     fn index_of(&self, address: usize) -> Option<usize> {
-        let offset = (address as u32).wrapping_sub(self.base.load(Relaxed));
-        let (index, starts) = locate(self.magic.load(Relaxed), offset);
+        // Not as atomics, which the compiler moves through registers.
+        // SAFETY: they are written before the span is anybody's, and not again while it is in use. For who
+        // asks about an object that isn't live they may be those of another span, but any bits will do.
+        let (index, starts) = unsafe {
+            let offset = (address as u32).wrapping_sub(*self.base.as_ptr());
+            locate(*self.magic.as_ptr(), offset)
+        };
         starts.then_some(index)
     }
 
@@ -230,12 +235,12 @@ impl Span {
         // SAFETY: an offset in a span of a class is that of an object below `MAX_OBJECTS`, because a span
         // has at most one object's bytes behind its last.
         let word = unsafe { self.free.get_unchecked(index / WORD) };
-        let bits = word.load(Relaxed);
-        let bit = 1 << (index % WORD);
-        if bits & bit != 0 {
+        let before = word.load(Relaxed);
+        let after = before | 1 << (index % WORD);
+        if after == before {
             return Err(Refused);
         }
-        word.store(bits | bit, Relaxed);
+        word.store(after, Relaxed);
         let countdown = self.countdown.get().wrapping_sub(1);
         self.countdown.set(countdown);
         Ok(countdown == 0)
@@ -320,6 +325,23 @@ impl Span {
         released
     }
 
+    /// [`Span::settle`] of a full span of which so many objects have been released.
+    #[inline]
+    pub(crate) fn settle_from_full(&self, objects: u64) -> u64 {
+        let released = self.released();
+        self.state.set(State::Room);
+        let live = self.capacity.load(Relaxed) - objects as u16;
+        self.start(live);
+        released
+    }
+
+    /// A span with room that is not current has lost so many objects more than the countdown knows.
+    #[inline]
+    pub(crate) fn count_down(&self, objects: u64) {
+        self.countdown.set(self.countdown.get() - objects as u16);
+        self.started.set(self.started.get() - objects as u16);
+    }
+
     /// Objects that the owner released since the span was settled.
     pub(crate) fn released(&self) -> u64 {
         self.started.get().wrapping_sub(self.countdown.get()) as u64
@@ -351,7 +373,7 @@ impl Span {
     /// Number of objects, live and free.
     #[inline]
     pub(crate) fn capacity(&self) -> usize {
-        self.class().class().objects_in(self.order().0)
+        self.capacity.load(Relaxed) as usize
     }
 
     /// Number of live objects.
@@ -378,20 +400,14 @@ impl Span {
         Order(self.order.load(Relaxed))
     }
 
-    /// Index of the span's first granule.
-    #[inline]
-    pub(crate) fn head(&self) -> Granule {
-        Granule(self.head.load(Relaxed))
-    }
-
-    /// Which of the invariants, or of the span's constants, does not hold for a span of `order` at `head`,
+    /// Which of the invariants, or of the span's constants, does not hold for a span of `order`,
     /// which the caller keeps from being used meanwhile.
-    pub(super) fn broken(&self, head: Granule, order: Order) -> Option<&'static str> {
+    pub(super) fn broken(&self, order: Order) -> Option<&'static str> {
         let class = self.class().class();
         let capacity = self.capacity();
         let beyond = (capacity..MAX_OBJECTS).any(|index| !self.is_free(index));
         if self.order() != order
-            || self.head() != head
+            || capacity != class.objects_in(order.0)
             || self.magic.load(Relaxed) != class.magic
         {
             Some("S1: a span has the objects of its class")
