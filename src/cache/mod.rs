@@ -335,6 +335,10 @@ pub fn alloc_slow(size: usize) -> Result<NonNull<u8>, Error> {
             return Ok(object);
         }
     }
+    // Who only allocates large blocks never looks there otherwise.
+    if tls::get().inbox.has_post() {
+        tls::get().collect();
+    }
     default_pool().alloc(size)
 }
 
@@ -391,13 +395,13 @@ pub unsafe fn release_slow(block: NonNull<u8>) -> Result<(), Error> {
     let cache = tls::get();
     // SAFETY: the map is written before the cache is a thread's.
     let span = unsafe { &*cache.map.as_ptr() }.holding(address);
-    // SAFETY: the map has a descriptor for every granule.
-    let Some(descriptor) = span.map(|span| unsafe { span.as_ref() }) else {
+    let Some(span) = span.or_else(|| default_pool().span_holding(address)) else {
         // SAFETY: the caller's promise.
         return unsafe { default_pool().release(block) };
     };
+    // SAFETY: a map has a descriptor for every granule.
+    let descriptor = unsafe { span.as_ref() };
     let (owner, is_marked) = unmarked(descriptor.owner().load(Acquire));
-    let span = NonNull::from(descriptor);
     if owner.is_null() {
         // SAFETY: the caller's promise.
         return unsafe { default_pool().release(block) };

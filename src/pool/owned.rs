@@ -101,6 +101,14 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         span
     }
 
+    /// The descriptor of the span that holds `address`, in a heap whose spans can have owners.
+    pub(crate) fn span_holding(&self, address: usize) -> Option<NonNull<Span>> {
+        let inner = self.lock();
+        let heap = inner.heap_holding(address).ok()?;
+        let map = inner.heaps.get(heap).slab()?.map();
+        if map.has_owners() { map.holding(address) } else { None }
+    }
+
     /// Takes back a span that its owner uses no more.
     ///
     /// # Safety
