@@ -46,6 +46,7 @@ use core::ffi::{c_char, c_int};
 extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *const c_char) {
     last_words::prepare();
     fork::register();
+    heapmaster::cache::set_misuse_handler(misuse::found_later);
     // SAFETY: glibc passes the environment to constructors, and nothing has changed it this early.
     unsafe { settings::read(environment) };
 }

@@ -24,3 +24,10 @@ pub(crate) fn refused(function: &str, block: NonNull<u8>, error: &Error) {
         unsafe { libc::abort() };
     }
 }
+
+/// Reports a block that was released twice, by two threads, and found out later.
+#[cold]
+pub(crate) fn found_later(error: &Error) {
+    let block = error.misused_pointer().and_then(|pointer| NonNull::new(pointer as *mut u8));
+    refused("free", block.unwrap_or(NonNull::dangling()), error);
+}

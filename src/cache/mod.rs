@@ -25,11 +25,9 @@ mod tls;
 pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
 
 use crate::error::Error;
-use crate::slab::remote::{Inbox, unmarked};
 pub use crate::slab::MAX_OBJECT;
-use crate::slab::{
-    Annex, CLASSES, ClassId, Place, Refused, Slot, Span, SpanMap, State,
-};
+use crate::slab::remote::{Inbox, unmarked};
+use crate::slab::{Annex, CLASSES, ClassId, Place, Refused, Slot, Span, SpanMap, State};
 use crate::system::default_pool;
 use core::cell::Cell;
 use core::ptr::NonNull;
@@ -262,11 +260,8 @@ impl Cache {
         let descriptor = unsafe { span.as_ref() };
         // SAFETY: as in `release`.
         let map = unsafe { &*self.map.as_ptr() };
-        let base = if map.has_descriptor(span) {
-            map.base_of(span)
-        } else {
-            default_pool().base_of(span)
-        };
+        let base =
+            if map.has_descriptor(span) { map.base_of(span) } else { default_pool().base_of(span) };
         slot.fill(descriptor, base)
     }
 
@@ -309,10 +304,8 @@ fn report_twice(span: &Span, offset: usize) {
     }
 }
 
-/// Allocates a block of at least `size` bytes from the default pool, by way of the thread's cache.
-///
-/// # Errors
-/// As [`MemoryPool::alloc`](crate::MemoryPool::alloc).
+/// Allocates a block of at least `size` bytes from the default pool, by way of the thread's cache; `None` if
+/// nothing is at hand: then [`alloc_slow`] has it, or says why not.
 #[inline(always)]
 pub fn alloc(size: usize) -> Option<NonNull<u8>> {
     tls::get().alloc(size)
@@ -321,7 +314,7 @@ pub fn alloc(size: usize) -> Option<NonNull<u8>> {
 /// [`alloc`], when that found nothing at hand.
 ///
 /// # Errors
-/// As [`MemoryPool::alloc`](crate::MemoryPool::alloc).
+/// As `MemoryPool::alloc`.
 #[cold]
 #[inline(never)]
 pub fn alloc_slow(size: usize) -> Result<NonNull<u8>, Error> {
@@ -355,7 +348,7 @@ fn own() -> Option<&'static Cache> {
 /// say what it is.
 ///
 /// # Safety
-/// As for [`MemoryPool::release`](crate::MemoryPool::release).
+/// As for `MemoryPool::release`.
 #[inline(always)]
 pub unsafe fn release(address: usize) -> bool {
     let Some(span) = tls::get().own_span(address) else { return false };
@@ -384,10 +377,10 @@ fn after_release(address: usize) {
 /// [`release`], for every block.
 ///
 /// # Errors
-/// As [`MemoryPool::release`](crate::MemoryPool::release).
+/// As `MemoryPool::release`.
 ///
 /// # Safety
-/// As for [`MemoryPool::release`](crate::MemoryPool::release).
+/// As for `MemoryPool::release`.
 #[cold]
 #[inline(never)]
 pub unsafe fn release_slow(block: NonNull<u8>) -> Result<(), Error> {

@@ -1,9 +1,9 @@
 //! Spans that caches own: taken out of the pool, given back, and what other threads released of them.
 
+use super::MIN_ALIGNMENT;
 use super::MemoryPool;
 use super::heap::{Heap, Request};
 use super::inner::Inner;
-use super::MIN_ALIGNMENT;
 use crate::buddy::Buddy;
 use crate::error::Error;
 use crate::slab::remote::{Inbox, Remote, unmarked};
@@ -17,18 +17,16 @@ impl<R: RelaxStrategy> Inner<R> {
         let request = Request { size: id.class().size as usize, alignment: MIN_ALIGNMENT };
         let take = |heap: &mut Heap, budget| heap.take_span(id, budget, owner);
         self.first_heap_that(|heap, budget| take(heap, budget)).or_else(|| {
-            self.first_heap_that(|heap, budget| {
-                if heap.grow(request, budget) { take(heap, budget) } else { None }
-            })
+            self.first_heap_that(
+                |heap, budget| {
+                    if heap.grow(request, budget) { take(heap, budget) } else { None }
+                },
+            )
         })
     }
 
     /// Does something to the heap that a span is in, by which granules become free.
-    fn on_span(
-        &mut self,
-        span: NonNull<Span>,
-        f: fn(&mut Slab, &mut Buddy, NonNull<Span>) -> u32,
-    ) {
+    fn on_span(&mut self, span: NonNull<Span>, f: fn(&mut Slab, &mut Buddy, NonNull<Span>) -> u32) {
         let Some(heap) = self.heaps.with_descriptor(span) else { return };
         let granules = self.heaps.get_mut(heap).on_span(span, f);
         if granules > 0 {

@@ -44,10 +44,6 @@ impl Slab {
         let origin = Granule(0);
         require(spans == self.spans_in_use, "L4: the spans in use are counted", origin)?;
         let counted = self.rooms_of.iter().sum::<u32>() as usize == rooms;
-        require(
-            counted && self.rooms.findable() == rooms,
-            "L2: only spans have a room bit",
-            origin,
-        )
+        require(counted && self.rooms.findable() == rooms, "L2: only spans have a room bit", origin)
     }
 }

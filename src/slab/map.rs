@@ -183,9 +183,8 @@ impl SpanMap {
     pub(super) fn add(&self, head: Granule, id: ClassId, order: Order) -> NonNull<Span> {
         let span = self.descriptor(head);
         // SAFETY: the block lies in the heap, so that its address is not null.
-        let base = unsafe {
-            NonNull::new_unchecked(self.first.add(head.index() << SPAN_GRANULE_SHIFT))
-        };
+        let base =
+            unsafe { NonNull::new_unchecked(self.first.add(head.index() << SPAN_GRANULE_SHIFT)) };
         // SAFETY: whatever bytes are there are a valid descriptor but for its state, which is written first.
         unsafe { Span::set_up(span, base, id, order) };
         self.set_numbers(head, order, self.number(head));

@@ -50,6 +50,17 @@ use remote::{Inbox, Noted};
 // The room bits of the largest heap fit a bitmap.
 const _: () = assert!(CLASSES * MAX_GRANULES <= MAX_BITS);
 
+mod atomic {
+    pub(super) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
+}
+
+impl Inbox {
+    /// An empty inbox, of an owner that is there.
+    pub(crate) const fn new() -> Inbox {
+        Inbox { top: atomic::AtomicPtr::new(null_mut()), idle: atomic::AtomicBool::new(false) }
+    }
+}
+
 /// The spans of one heap.
 pub(crate) struct Slab {
     map: SpanMap,
@@ -381,10 +392,9 @@ impl Slab {
     /// Gives back the current spans that have no live object (L3).
     pub(crate) fn release_empty(&mut self, buddy: &mut Buddy) {
         for id in ClassId::all() {
+            let Some(current) = self.current(id) else { continue };
             // SAFETY: a current span is in use (L1).
-            if let Some(current) = self.current(id)
-                && unsafe { current.as_ref() }.is_empty()
-            {
+            if unsafe { current.as_ref() }.is_empty() {
                 self.retire(buddy, current);
             }
         }

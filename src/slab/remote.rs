@@ -23,25 +23,23 @@
 //! threads that each write one of the two and read the other: there a sequentially consistent fence stands
 //! between. The pool's lock guards the changes of an owner.
 
+// Whose they are says the module above: the models of `tests/models.rs` bring their own.
+use super::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-#[cfg(not(loom))]
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
-#[cfg(loom)]
-use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
 
 /// Words of a span.
 const WORDS: usize = 4;
 
-/// What others have released of a span.
+/// What others have released of a span. Zeroes say that it is nothing.
 pub(crate) struct Remote {
-    words: [AtomicU64; WORDS],
+    pub(super) words: [AtomicU64; WORDS],
     /// Bit `w`: `words[w]` has a bit that is not collected.
-    filled: AtomicU32,
+    pub(super) filled: AtomicU32,
     /// Objects that the owner itself has released, to be counted by the pool.
-    uncounted: AtomicU32,
+    pub(super) uncounted: AtomicU32,
     /// The remote posted before this one.
-    next: AtomicPtr<Remote>,
+    pub(super) next: AtomicPtr<Remote>,
 }
 
 /// What became of a remote free.
@@ -56,17 +54,6 @@ pub(crate) enum Noted {
 }
 
 impl Remote {
-    /// Nothing released. Zeroed memory is the same.
-    #[cfg_attr(not(any(test, loom)), allow(dead_code))]
-    pub(crate) fn new() -> Remote {
-        Remote {
-            words: [0; WORDS].map(AtomicU64::new),
-            filled: AtomicU32::new(0),
-            uncounted: AtomicU32::new(0),
-            next: AtomicPtr::new(null_mut()),
-        }
-    }
-
     /// Notes that the object that `bit` of `word` stands for is released.
     pub(crate) fn note(&self, word: usize, bit: u64) -> Noted {
         let before = self.words[word].fetch_or(bit, AcqRel);
@@ -130,22 +117,12 @@ impl Remote {
 
 /// Where the spans of one owner are posted that others have released objects of.
 pub(crate) struct Inbox {
-    top: AtomicPtr<Remote>,
+    pub(super) top: AtomicPtr<Remote>,
     /// No thread is the owner at present: who posts sees to it that the inbox is emptied.
-    idle: AtomicBool,
+    pub(super) idle: AtomicBool,
 }
 
 impl Inbox {
-    #[cfg(not(loom))]
-    pub(crate) const fn new() -> Inbox {
-        Inbox { top: AtomicPtr::new(null_mut()), idle: AtomicBool::new(false) }
-    }
-
-    #[cfg(loom)]
-    pub(crate) fn new() -> Inbox {
-        Inbox { top: AtomicPtr::new(null_mut()), idle: AtomicBool::new(false) }
-    }
-
     /// Posts a span. Says whether nobody may come to take it, so that the caller has to.
     pub(crate) fn post(&self, remote: &Remote) -> bool {
         let remote_pointer = core::ptr::from_ref(remote).cast_mut();

@@ -192,12 +192,7 @@ impl Span {
     ///
     /// # Safety
     /// There is memory for a descriptor, initialised to anything, which nobody uses but to read what is atomic.
-    pub(super) unsafe fn set_up(
-        span: NonNull<Span>,
-        base: NonNull<u8>,
-        id: ClassId,
-        order: Order,
-    ) {
+    pub(super) unsafe fn set_up(span: NonNull<Span>, base: NonNull<u8>, id: ClassId, order: Order) {
         // SAFETY: the caller's promise. Every other field may have any bits.
         let span = unsafe {
             (&raw mut (*span.as_ptr()).state).write(Cell::new(State::Room));
@@ -423,7 +418,7 @@ impl Span {
     fn countdown_is_right(&self) -> bool {
         let countdown = self.countdown.get();
         match self.state() {
-            State::Current => countdown <= CURRENT,
+            State::Current => countdown > 0,
             State::Room => countdown as usize == self.live(),
             State::Full => countdown == 1,
         }

@@ -1,0 +1,194 @@
+//! The protocol of remote frees, over every interleaving that loom finds.
+//!
+//! The source is the library's own. It is compiled here with loom's atomics in place of those of the processor.
+
+use loom::sync::{Arc, Mutex};
+use loom::thread;
+use remote::{Inbox, Noted, Remote, mark, marked, unmarked};
+use std::ptr::{from_ref, null_mut};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+mod atomic {
+    pub(super) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
+}
+
+#[path = "../src/slab/remote.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the models use what is lock-free")]
+mod remote;
+
+/// A span as others see it, and its owner.
+struct Span {
+    remote: Remote,
+    owner: atomic::AtomicPtr<Inbox>,
+    inbox: Inbox,
+    /// Stands for the pool's lock; what it guards is the number of objects that the pool has collected.
+    pool: Mutex<u32>,
+}
+
+// SAFETY: the remote's links are followed by who took them out of the inbox.
+unsafe impl Send for Span {}
+// SAFETY: as above.
+unsafe impl Sync for Span {}
+
+impl Span {
+    fn new() -> Arc<Span> {
+        let span = Arc::new(Span {
+            remote: Remote {
+                words: [0; 4].map(atomic::AtomicU64::new),
+                filled: atomic::AtomicU32::new(0),
+                uncounted: atomic::AtomicU32::new(0),
+                next: atomic::AtomicPtr::new(null_mut()),
+            },
+            owner: atomic::AtomicPtr::new(null_mut()),
+            inbox: Inbox {
+                top: atomic::AtomicPtr::new(null_mut()),
+                idle: atomic::AtomicBool::new(false),
+            },
+            pool: Mutex::new(0),
+        });
+        span.owner.store(from_ref(&span.inbox).cast_mut(), Release);
+        span
+    }
+
+    /// What a thread does that releases an object of another's span.
+    fn release(&self, word: usize, bit: u64) {
+        match self.remote.note(word, bit) {
+            Noted::Twice => panic!("the object was live"),
+            Noted::Done => {}
+            Noted::First if mark(&self.owner).is_null() => {
+                *self.pool.lock().unwrap() += self.collect();
+            }
+            Noted::First => {
+                if self.inbox.post(&self.remote) {
+                    let mut pool = self.pool.lock().unwrap();
+                    *pool += self.take();
+                }
+            }
+        }
+    }
+
+    /// Makes free what was posted.
+    fn take(&self) -> u32 {
+        let mut objects = 0;
+        for posted in self.inbox.take() {
+            assert!(std::ptr::eq(posted, &self.remote));
+            let (owner, is_marked) = unmarked(self.owner.load(Acquire));
+            assert!(is_marked, "what is posted has a mark");
+            self.owner.store(owner, Relaxed);
+            objects += self.collect();
+        }
+        objects
+    }
+
+    fn collect(&self) -> u32 {
+        let mut objects = 0;
+        self.remote.collect(|_, bits| objects += bits.count_ones());
+        objects
+    }
+}
+
+#[test]
+fn every_object_that_others_release_is_collected_once() {
+    loom::model(|| {
+        let span = Span::new();
+        let releasing = [(0, 1), (0, 2)].map(|(word, bit)| {
+            let span = span.clone();
+            thread::spawn(move || span.release(word, bit))
+        });
+        let mut objects = span.take();
+        for thread in releasing {
+            thread.join().unwrap();
+        }
+        objects += span.take();
+        assert_eq!(objects, 2);
+        assert!(span.remote.is_empty());
+    });
+}
+
+#[test]
+fn objects_of_different_words_need_one_posting() {
+    loom::model(|| {
+        let span = Span::new();
+        let releasing = [(0, 1), (3, 1)].map(|(word, bit)| {
+            let span = span.clone();
+            thread::spawn(move || span.release(word, bit))
+        });
+        let mut objects = span.take();
+        for thread in releasing {
+            thread.join().unwrap();
+        }
+        objects += span.take();
+        assert_eq!(objects, 2);
+    });
+}
+
+#[test]
+fn of_two_threads_that_release_one_object_one_is_told() {
+    loom::model(|| {
+        let span = Span::new();
+        let other = {
+            let span = span.clone();
+            thread::spawn(move || span.remote.note(1, 4) == Noted::Twice)
+        };
+        let here = span.remote.note(1, 4) == Noted::Twice;
+        assert!(here != other.join().unwrap());
+    });
+}
+
+#[test]
+fn an_owner_sees_by_the_mark_that_an_object_was_released() {
+    loom::model(|| {
+        let span = Span::new();
+        let other = {
+            let span = span.clone();
+            thread::spawn(move || span.release(0, 1))
+        };
+        let collected = span.take();
+        other.join().unwrap();
+        let (_, is_marked) = unmarked(span.owner.load(Relaxed));
+        assert!(collected == 1 || (is_marked && span.remote.is_noted(0, 1)));
+    });
+}
+
+#[test]
+fn what_is_released_while_the_owner_leaves_is_collected_by_one_of_the_two() {
+    loom::model(|| {
+        let span = Span::new();
+        let other = {
+            let span = span.clone();
+            thread::spawn(move || span.release(0, 1))
+        };
+        {
+            let mut pool = span.pool.lock().unwrap();
+            span.inbox.set_idle(true);
+            *pool += span.take();
+        }
+        other.join().unwrap();
+        assert_eq!(*span.pool.lock().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_span_that_changes_hands_keeps_what_was_released_of_it() {
+    loom::model(|| {
+        let span = Span::new();
+        let other = {
+            let span = span.clone();
+            thread::spawn(move || span.release(2, 8))
+        };
+        // The owner gives the span to the pool, which gives it to an owner again: the same here.
+        {
+            let _pool = span.pool.lock().unwrap();
+            let inbox = from_ref(&span.inbox).cast_mut();
+            span.owner.swap(null_mut(), AcqRel);
+            let owes = !span.remote.is_empty();
+            span.owner.store(if owes { marked(inbox) } else { inbox }, Release);
+        }
+        other.join().unwrap();
+        let mut objects = *span.pool.lock().unwrap();
+        for _ in span.inbox.take() {
+            objects += span.collect();
+        }
+        assert_eq!(objects, 1);
+    });
+}
