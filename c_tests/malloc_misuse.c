@@ -5,6 +5,7 @@
 #include "malloc_check.h"
 
 #include <malloc.h>
+#include <pthread.h>
 #include <sys/mman.h>
 
 enum { SMALL = 40, LARGE = 3 * 1024 * 1024 };
@@ -60,6 +61,38 @@ static void double_free_later(void) {
         free(others[i]);
     }
     free(first);
+}
+
+static void *freeing(void *block) {
+    free(block);
+    return NULL;
+}
+
+static void free_in_other_thread(void *block) {
+    pthread_t thread;
+    CHECK_EQUAL(pthread_create(&thread, NULL, freeing, block), 0);
+    CHECK_EQUAL(pthread_join(thread, NULL), 0);
+}
+
+/* Nobody has collected yet what the other thread has released. */
+static void double_free_after_other_thread(void) {
+    void *block = told(unknown_pointer(malloc(SMALL)));
+    free_in_other_thread(block);
+    free(block);
+}
+
+static void double_free_by_other_thread(void) {
+    free_in_other_thread(told(released(SMALL)));
+}
+
+static void double_free_by_two_other_threads(void) {
+    void *block = told(unknown_pointer(malloc(SMALL)));
+    free_in_other_thread(block);
+    free_in_other_thread(block);
+}
+
+static void free_inside_by_other_thread(void) {
+    free_in_other_thread(told(inside(SMALL, 16)));
 }
 
 static void free_inside(void) {
@@ -153,6 +186,10 @@ static const struct {
     CASE(double_free),
     CASE(double_free_large),
     CASE(double_free_later),
+    CASE(double_free_after_other_thread),
+    CASE(double_free_by_other_thread),
+    CASE(double_free_by_two_other_threads),
+    CASE(free_inside_by_other_thread),
     CASE(free_inside),
     CASE(free_inside_by_one),
     CASE(free_inside_large),

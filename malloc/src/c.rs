@@ -209,9 +209,13 @@ unsafe fn free_slow(block: *mut c_void) {
 ///
 /// See the [module](self).
 unsafe fn free_sized(block: *mut c_void, size: usize) {
-    let Some(block) = NonNull::new(block.cast()) else {
+    let Some(block) = NonNull::new(block.cast::<u8>()) else {
         return;
     };
+    if cache::object_size(block.addr().get()).is_some_and(|actual| size <= actual) {
+        // SAFETY: passed on to the caller.
+        return unsafe { release("free_sized", block.as_ptr().cast()) };
+    }
     // SAFETY: passed on to the caller.
     if let Err(error) = unsafe { default_pool().release_sized(block, size) } {
         refused("free_sized", block, &error);

@@ -12,10 +12,14 @@ const LIBRARY: &str = "heapmaster_malloc";
 const SIGABRT: i32 = 6;
 
 /// A case of `c_tests/malloc_misuse.c`, the function that notices, and what it says the pointer is.
-const CASES: [(&str, &str, &str); 20] = [
+const CASES: [(&str, &str, &str); 24] = [
     ("double_free", "free", "already released"),
     ("double_free_large", "free", "already released"),
     ("double_free_later", "free", "already released"),
+    ("double_free_after_other_thread", "free", "already released"),
+    ("double_free_by_other_thread", "free", "already released"),
+    ("double_free_by_two_other_threads", "free", "already released"),
+    ("free_inside_by_other_thread", "free", "interior pointer"),
     ("free_inside", "free", "interior pointer"),
     ("free_inside_by_one", "free", "interior pointer"),
     ("free_inside_large", "free", "interior pointer"),
