@@ -20,6 +20,8 @@
 
 mod caches;
 mod fork;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};

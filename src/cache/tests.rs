@@ -1,0 +1,93 @@
+use super::*;
+use std::sync::mpsc;
+use std::thread;
+use std::vec::Vec;
+
+/// A block as its address, which may go from thread to thread.
+fn block(size: usize) -> usize {
+    let block = alloc(size).or_else(|| alloc_slow(size).ok()).expect("there is memory");
+    // SAFETY: the block has so many bytes.
+    unsafe { block.write_bytes(size as u8, size) };
+    block.addr().get()
+}
+
+fn free(address: usize, size: usize) {
+    let block = NonNull::new(core::ptr::with_exposed_provenance_mut::<u8>(address)).unwrap();
+    // SAFETY: the block is live, has so many bytes, and is released here alone.
+    unsafe {
+        assert_eq!(*block.as_ptr(), size as u8);
+        assert_eq!(*block.as_ptr().add(size - 1), size as u8);
+        if !release(address) {
+            release_slow(block).unwrap();
+        }
+    }
+}
+
+fn sizes(seed: usize) -> impl Iterator<Item = usize> {
+    (0..3000).map(move |step| 1 + (step * 2_654_435_761 + seed * 40_503) % (16 << (step % 11)))
+}
+
+#[test]
+fn blocks_that_wander_from_thread_to_thread_keep_their_bytes() {
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        (0..4).map(|_| mpsc::channel::<(usize, usize)>()).unzip();
+    let threads: Vec<_> = receivers
+        .into_iter()
+        .enumerate()
+        .map(|(index, receiver)| {
+            let next = senders[(index + 1) % 4].clone();
+            thread::spawn(move || {
+                for size in sizes(index) {
+                    next.send((block(size), size)).unwrap();
+                    let own = block(size);
+                    for (address, size) in receiver.try_iter().take(2) {
+                        free(address, size);
+                    }
+                    free(own, size);
+                }
+                drop(next);
+                for (address, size) in receiver {
+                    free(address, size);
+                }
+            })
+        })
+        .collect();
+    drop(senders);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    default_pool().check().unwrap();
+}
+
+#[test]
+fn an_object_released_twice_is_refused_in_and_across_threads() {
+    let misused = |address: usize| {
+        let block = NonNull::new(core::ptr::with_exposed_provenance_mut::<u8>(address)).unwrap();
+        // SAFETY: a block that is not live is refused.
+        matches!(unsafe { release_slow(block) }, Err(Error::AlreadyReleased { .. }))
+    };
+    for size in [16, 48, 100, 1000, 8192] {
+        let (kept, first, second) = (block(size), block(size), block(size));
+        free(first, size);
+        assert!(misused(first));
+        assert!(thread::spawn(move || misused(first)).join().unwrap());
+        thread::spawn(move || free(second, size)).join().unwrap();
+        assert!(misused(second));
+        assert_eq!(object_size(second), None);
+        assert!(thread::spawn(move || misused(second)).join().unwrap());
+        assert!(object_size(kept) >= Some(size));
+        free(kept, size);
+    }
+}
+
+#[test]
+fn caches_are_handed_on_from_thread_to_thread() {
+    for _ in 0..100 {
+        let left = thread::spawn(|| (0..300).map(|_| block(64)).collect::<Vec<_>>());
+        left.join().unwrap().into_iter().for_each(|address| free(address, 64));
+    }
+    let made = core::iter::successors(NonNull::new(caches::lock().newest), |cache| {
+        // SAFETY: caches are never freed.
+        NonNull::new(unsafe { cache.as_ref() }.older.load(Relaxed))
+    });
+    assert!(made.count() < 50);
+    default_pool().check().unwrap();
+}
