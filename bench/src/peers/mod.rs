@@ -63,6 +63,16 @@ pub fn find(name: &str) -> Result<&'static Kind, String> {
     })
 }
 
+/// The peers that are crates, each with the version that this program was built with.
+pub fn versions() -> Vec<(String, String)> {
+    const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"));
+    let version = |name: &str| {
+        let (_, entry) = LOCK.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+        Some((name.to_owned(), entry.split('"').next()?.to_owned()))
+    };
+    ALL.iter().filter_map(|peer| version(peer.name)).collect()
+}
+
 /// A peer over a region of its own.
 pub struct Arena {
     // Before the region, because fields are dropped in this order.

@@ -1,18 +1,14 @@
 //! CPU time per operation, one thread, in rounds over all peers.
 //!
-//! A round measures every peer once, each over a new region, in random order: what the machine does
-//! meanwhile falls on all of them. HeapMaster takes part twice; how far the
-//! two are apart is what the figures of the others are uncertain by.
+//! Every measurement is over a new region.
 
 use std::mem::MaybeUninit;
 
-use fastrand::Rng;
-
 use super::progress;
+use crate::comparison::Field;
 use crate::peers::{self, Arena, EMPTY, Kind};
 use crate::region;
 use crate::report::Table;
-use crate::sample::Sample;
 use crate::trace::{Driver, Trace, Work};
 use crate::{Options, Result};
 
@@ -23,59 +19,27 @@ const WORKS: &[(&str, Work)] = &[
 ];
 
 pub fn run(options: &Options) -> Result<Vec<Table>> {
-    let (rounds, count) = if options.quick { (3, 100_000) } else { (15, 1_000_000) };
+    let rounds = options.runs(3, 15);
+    let count = if options.quick { 100_000 } else { 1_000_000 };
     let heapmaster = &peers::ALL[0];
-    let mut entries = vec![(heapmaster.name.to_owned(), heapmaster)];
-    entries.push((format!("{} again", heapmaster.name), heapmaster));
     let others = options.peers().into_iter().filter(|peer| peer.name != heapmaster.name);
-    entries.extend(others.map(|peer| (peer.name.to_owned(), peer)));
-    entries.push(("the driver alone".to_owned(), EMPTY));
+    let others = others.map(|peer| (peer.name.to_owned(), peer));
+    let driver = ("the driver alone".to_owned(), EMPTY);
+    let field = Field::new((heapmaster.name, heapmaster), others.chain([driver]));
 
-    let bar = progress(WORKS.len() * rounds * entries.len());
-    let mut rng = Rng::with_seed(1);
-    let mut order: Vec<_> = (0..entries.len()).collect();
-    let mut tables = Vec::new();
-    for (title, work) in WORKS {
+    let bar = progress(WORKS.len() * rounds * field.len());
+    let tables = WORKS.iter().map(|(title, work)| {
         let trace = Trace::new(*work, count);
-        let mut times = vec![Vec::new(); entries.len()];
-        for _ in 0..rounds {
-            rng.shuffle(&mut order);
-            for &entry in &order {
-                let (name, kind) = &entries[entry];
-                bar.set_message(format!("{title} on {name}"));
-                if !(kind.linear && work.crowded()) {
-                    times[entry].push(measure(kind, &trace) / count as f64);
-                }
-                bar.inc(1);
-            }
-        }
-        let names = entries.iter().map(|(name, _)| name.clone());
-        tables.push(Table {
-            title: format!("CPU time: {title}"),
-            columns: vec![
-                ("ns, median".to_owned(), 1),
-                ("ratio to heapmaster, median".to_owned(), 2),
-                ("least".to_owned(), 2),
-                ("most".to_owned(), 2),
-            ],
-            rows: names.zip(times.iter().map(|mine| figures(mine, &times[0]))).collect(),
+        let figures = field.rounds(rounds, |name, kind| {
+            bar.set_message(format!("{title} on {name}"));
+            bar.inc(1);
+            (!(kind.linear && work.crowded())).then(|| measure(kind, &trace) / count as f64)
         });
-    }
+        figures.table(format!("CPU time: {title}"), "ns")
+    });
+    let tables = tables.collect();
     bar.finish_and_clear();
     Ok(tables)
-}
-
-/// A row: the median of a peer's times, and the ratios to the reference's of the same rounds.
-fn figures(times: &[f64], reference: &[f64]) -> Vec<Option<f64>> {
-    let time = Sample::new(times.iter().copied().map(Some));
-    let ratio = Sample::new(times.iter().zip(reference).map(|(mine, its)| Some(mine / its)));
-    let ratio = ratio.as_ref();
-    vec![
-        time.map(|time| time.median()),
-        ratio.map(Sample::median),
-        ratio.map(Sample::min),
-        ratio.map(Sample::max),
-    ]
 }
 
 /// Nanoseconds that the trace takes on a peer which has done it once before.
