@@ -10,6 +10,7 @@
 //! sizes      random sizes of requests
 //! trace      work for an allocator, written down before it is measured
 //! load       live blocks of random sizes, for work that can't be written down before
+//! clock      the clocks of the system
 //! callgrind  counts the instructions of a trace in a process of its own
 //! sample     a figure measured several times
 //! comparison rounds over all peers, and ratios with their spread
@@ -18,6 +19,7 @@
 //! ```
 
 mod callgrind;
+mod clock;
 mod comparison;
 mod load;
 mod peers;
