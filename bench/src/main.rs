@@ -10,14 +10,20 @@
 //! sizes      random sizes of requests
 //! trace      work for an allocator, written down before it is measured
 //! load       live blocks of random sizes, for work that can't be written down before
+//! clock      the clocks of the system
 //! callgrind  counts the instructions of a trace in a process of its own
 //! sample     a figure measured several times
-//! report     tables, as markdown and JSON
+//! comparison rounds over all peers, and ratios with their spread
+//! report     tables, as markdown and JSON, with plots
+//! plot       plots of tables, as SVG
 //! ```
 
 mod callgrind;
+mod clock;
+mod comparison;
 mod load;
 mod peers;
+mod plot;
 mod region;
 mod report;
 mod sample;
@@ -60,6 +66,9 @@ struct Options {
     /// The peers to measure, all if none is named
     #[arg(long, value_delimiter = ',', value_parser = peers::find)]
     peers: Vec<&'static Kind>,
+    /// Repetitions of each measurement, instead of the suite's own number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: Option<u32>,
     /// Fewer repetitions and shorter work: to try the suite, not to quote
     #[arg(long)]
     quick: bool,
@@ -71,6 +80,11 @@ struct Options {
 impl Options {
     fn peers(&self) -> Vec<&'static Kind> {
         if self.peers.is_empty() { peers::ALL.iter().collect() } else { self.peers.clone() }
+    }
+
+    /// Repetitions: what the user says, or the suite's own number for a quick run or a full one.
+    fn runs(&self, quick: u32, full: u32) -> usize {
+        self.runs.unwrap_or(if self.quick { quick } else { full }) as usize
     }
 }
 
@@ -87,7 +101,8 @@ fn main() -> Result<()> {
             return Ok(());
         }
     };
-    let report = Report { suite: name, quick: options.quick, tables: suite(&options)? };
+    let tables = suite(&options)?;
+    let report = Report { suite: name, quick: options.quick, versions: peers::versions(), tables };
     print!("{}", report.markdown());
     report.save(&options.out)
 }

@@ -1,4 +1,4 @@
-//! Tables of figures, as markdown and as JSON.
+//! Tables of figures, as markdown and as JSON, with plots.
 
 use std::fmt::Write;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::Result;
-use crate::peers::ALL;
+use crate::plot::{self, Plot};
 
 /// The figures of all peers for one question.
 pub struct Table {
@@ -16,6 +16,8 @@ pub struct Table {
     pub columns: Vec<(String, usize)>,
     /// Name of each row, and a figure for each column; `None` where the peer can't do the work.
     pub rows: Vec<(String, Vec<Option<f64>>)>,
+    /// What to draw of it, if it is worth it.
+    pub plot: Option<Plot>,
 }
 
 impl Table {
@@ -51,22 +53,32 @@ impl Table {
 pub struct Report {
     pub suite: &'static str,
     pub quick: bool,
+    /// Names and versions of what was measured.
+    pub versions: Vec<(String, String)>,
     pub tables: Vec<Table>,
 }
 
 impl Report {
     pub fn markdown(&self) -> String {
-        let tables: Vec<_> = self.tables.iter().map(Table::markdown).collect();
+        let tables = (1..).zip(&self.tables).map(|(number, table)| {
+            let plot = match table.plot {
+                Some(_) => format!("\n![{}]({})\n", table.title, self.plot_name(number)),
+                None => String::new(),
+            };
+            table.markdown() + &plot
+        });
+        let tables = tables.collect::<Vec<_>>().join("\n");
         let versions: Vec<_> =
-            versions().map(|(name, version)| format!("{name} {version}")).collect();
+            self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
         let quick = if self.quick { " A quick run: not to quote." } else { "" };
-        let (suite, tables, versions) = (self.suite, tables.join("\n"), versions.join(", "));
+        let (suite, versions) = (self.suite, versions.join(", "));
         format!("## {suite}\n\n{tables}\nOn {}, with {versions}.{quick}\n", processor())
     }
 
-    /// Writes `<suite>.md` and `<suite>.json` into the folder.
+    /// Writes `<suite>.md`, `<suite>.json`, and the plots of the tables, `<suite>-<number>.svg`, into the
+    /// folder.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let versions = versions().map(|(name, version)| (name.to_owned(), version.into()));
+        let versions = self.versions.iter().map(|(name, version)| (name.clone(), json!(version)));
         let json = json!({
             "suite": self.suite,
             "quick": self.quick,
@@ -77,17 +89,17 @@ impl Report {
         fs::create_dir_all(folder)?;
         fs::write(folder.join(self.suite).with_extension("md"), self.markdown())?;
         fs::write(folder.join(self.suite).with_extension("json"), format!("{json:#}\n"))?;
+        for (number, table) in (1..).zip(&self.tables) {
+            if let Some(plot) = &table.plot {
+                plot::draw(table, plot, &folder.join(self.plot_name(number)))?;
+            }
+        }
         Ok(())
     }
-}
 
-/// The peers that are crates, each with the version this program was built with.
-fn versions() -> impl Iterator<Item = (&'static str, &'static str)> {
-    const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"));
-    ALL.iter().filter_map(|peer| {
-        let (_, entry) = LOCK.split_once(&format!("name = \"{}\"\nversion = \"", peer.name))?;
-        Some((peer.name, entry.split('"').next()?))
-    })
+    fn plot_name(&self, number: usize) -> String {
+        format!("{}-{number}.svg", self.suite)
+    }
 }
 
 fn processor() -> String {

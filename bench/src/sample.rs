@@ -21,8 +21,14 @@ impl Sample {
 
     /// The middle value, or the mean of the two in the middle.
     pub fn median(&self) -> f64 {
-        let last = self.0.len() - 1;
-        f64::midpoint(self.0[last / 2], self.0[last.div_ceil(2)])
+        self.quantile(0.5)
+    }
+
+    /// The value below which this share of the others lies; between two values in proportion.
+    pub fn quantile(&self, share: f64) -> f64 {
+        let place = share * (self.0.len() - 1) as f64;
+        let (below, above) = (self.0[place.floor() as usize], self.0[place.ceil() as usize]);
+        below + (above - below) * place.fract()
     }
 }
 
@@ -37,6 +43,13 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn quartiles_lie_between_values_in_proportion() {
+        let sample = Sample::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0].map(Some)).unwrap();
+        assert_eq!([0.25, 0.75].map(|share| sample.quantile(share)), [2.5, 14.0]);
+        assert_eq!([0.0, 1.0].map(|share| sample.quantile(share)), [sample.min(), sample.max()]);
     }
 
     #[test]

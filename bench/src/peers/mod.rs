@@ -1,8 +1,12 @@
 //! The allocators, behind one trait, each over one region.
 
 mod adapters;
+mod lock;
 
 use std::ops::Deref;
+
+use adapters::{Buddy, Offsets, OneRegion, Tlsf, locked, single};
+use dlmalloc::Dlmalloc;
 
 use crate::region::Region;
 
@@ -21,13 +25,25 @@ pub trait Peer {
     fn largest_free_share(&self) -> Option<f64> {
         None
     }
+
+    /// Bytes that the allocator keeps outside its region.
+    fn outside(&self) -> usize {
+        size_of_val(self)
+    }
 }
 
-/// Makes a peer over some memory: `None` when there is too little of it for this allocator.
+/// A peer that all threads may use.
+pub type SharedPeer = dyn Peer + Send + Sync;
+
+/// Makes a peer over some memory: `None` when there is too little of it for this allocator. What it makes is
+/// for one thread or for all.
 ///
 /// # Safety
 /// The bytes belong to the peer from then on, and outlive it.
-type Make = unsafe fn(memory: *mut u8, size: usize) -> Option<Box<dyn Peer>>;
+enum Make {
+    Single(unsafe fn(memory: *mut u8, size: usize) -> Option<Box<dyn Peer>>),
+    Shared(unsafe fn(memory: *mut u8, size: usize) -> Option<Box<SharedPeer>>),
+}
 
 /// One row of the table of peers.
 pub struct Kind {
@@ -37,23 +53,42 @@ pub struct Kind {
     make: Make,
 }
 
-const fn kind(name: &'static str, make: Make) -> Kind {
-    Kind { name, linear: false, make }
+impl Kind {
+    const fn new(name: &'static str, make: Make) -> Self {
+        Self { name, linear: false, make }
+    }
+
+    /// Whether all threads may use it.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.make, Make::Shared(_))
+    }
 }
 
-/// The peers in the order of the tables.
-pub const ALL: &[Kind] = &[
-    kind("heapmaster", adapters::heapmaster),
-    kind("heapmaster-st", adapters::heapmaster_st),
-    kind("talc", adapters::talc),
-    kind("rlsf", adapters::rlsf),
-    kind("dlmalloc", adapters::dlmalloc),
-    kind("buddy_system_allocator", adapters::buddy_system_allocator),
-    Kind { linear: true, ..kind("linked_list_allocator", adapters::linked_list_allocator) },
-];
+/// The peers in the order of the tables: those that all threads may use, then those for one.
+pub const ALL: &[Kind] = {
+    use Make::{Shared, Single};
+    &[
+        Kind::new("heapmaster", Shared(adapters::heapmaster)),
+        Kind::new("talc", Shared(adapters::talc)),
+        Kind::new("rlsf+lock", Shared(locked::<Tlsf>)),
+        Kind::new("dlmalloc+lock", Shared(locked::<Dlmalloc<OneRegion>>)),
+        Kind::new("offset-allocator+lock", Shared(locked::<Offsets>)),
+        Kind::new("buddy-alloc+lock", Shared(locked::<Buddy>)),
+        Kind::new("buddy_system_allocator", Shared(adapters::buddy_system_allocator)),
+        Kind {
+            linear: true,
+            ..Kind::new("linked_list_allocator", Shared(adapters::linked_list_allocator))
+        },
+        Kind::new("heapmaster-st", Single(adapters::heapmaster_st)),
+        Kind::new("rlsf", Single(single::<Tlsf>)),
+        Kind::new("dlmalloc", Single(single::<Dlmalloc<OneRegion>>)),
+        Kind::new("offset-allocator", Single(single::<Offsets>)),
+        Kind::new("buddy-alloc", Single(single::<Buddy>)),
+    ]
+};
 
 /// Allocates nothing: what is measured with it is the driver alone.
-pub const EMPTY: &Kind = &kind("empty", adapters::empty);
+pub const EMPTY: &Kind = &Kind::new("empty", Make::Shared(adapters::empty));
 
 /// The peer of that name.
 pub fn find(name: &str) -> Result<&'static Kind, String> {
@@ -63,10 +98,21 @@ pub fn find(name: &str) -> Result<&'static Kind, String> {
     })
 }
 
+/// The peers that are crates, each with the version that this program was built with.
+pub fn versions() -> Vec<(String, String)> {
+    const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"));
+    let version = |name: &str| {
+        let (_, entry) = LOCK.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+        Some((name.to_owned(), entry.split('"').next()?.to_owned()))
+    };
+    // A peer with a lock has a row without it too.
+    ALL.iter().filter_map(|peer| version(peer.name)).collect()
+}
+
 /// A peer over a region of its own.
-pub struct Arena {
+pub struct Arena<P: Peer + ?Sized = dyn Peer> {
     // Before the region, because fields are dropped in this order.
-    peer: Box<dyn Peer>,
+    peer: Box<P>,
     region: Region,
 }
 
@@ -75,26 +121,39 @@ impl Arena {
     pub fn new(kind: &Kind, size: usize) -> Option<Self> {
         let region = Region::new(size);
         // SAFETY: the region is used by nobody else, and is dropped after the peer.
-        let peer = unsafe { (kind.make)(region.start(), region.size()) }?;
+        let peer = unsafe {
+            match kind.make {
+                Make::Single(make) => make(region.start(), region.size()),
+                Make::Shared(make) => make(region.start(), region.size()).map(|peer| peer as _),
+            }
+        }?;
         Some(Self { peer, region })
     }
+}
 
+impl Arena<SharedPeer> {
+    /// `None` when the region is too small for the allocator, or when that is for one thread.
+    pub fn shared(kind: &Kind, size: usize) -> Option<Self> {
+        let Make::Shared(make) = kind.make else { return None };
+        let region = Region::new(size);
+        // SAFETY: the region is used by nobody else, and is dropped after the peer.
+        let peer = unsafe { make(region.start(), region.size()) }?;
+        Some(Self { peer, region })
+    }
+}
+
+impl<P: Peer + ?Sized> Arena<P> {
     /// Bytes of the region.
     pub fn size(&self) -> usize {
         self.region.size()
     }
-
-    /// Bytes of the allocator's own structure, which lies outside the region.
-    pub fn outside(&self) -> usize {
-        size_of_val(&*self.peer)
-    }
 }
 
-impl Deref for Arena {
-    type Target = dyn Peer;
+impl<P: Peer + ?Sized> Deref for Arena<P> {
+    type Target = P;
 
     fn deref(&self) -> &Self::Target {
-        &*self.peer
+        &self.peer
     }
 }
 

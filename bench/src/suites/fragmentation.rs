@@ -8,6 +8,7 @@
 use super::progress;
 use crate::load::Load;
 use crate::peers::{Arena, Kind, Peer};
+use crate::plot::{Bar, Plot};
 use crate::region;
 use crate::report::Table;
 use crate::sample::Sample;
@@ -21,28 +22,27 @@ const GRAIN: usize = 16;
 
 /// How hard the suite tries.
 struct Effort {
-    seeds: u64,
     /// Blocks replaced before a load counts as sustained.
     sustained: usize,
     /// Blocks replaced before the largest free block is sought.
     churn: usize,
 }
 
-const FULL: Effort = Effort { seeds: 5, sustained: 300_000, churn: 1_000_000 };
-const QUICK: Effort = Effort { seeds: 1, sustained: 30_000, churn: 100_000 };
+const FULL: Effort = Effort { sustained: 300_000, churn: 1_000_000 };
+const QUICK: Effort = Effort { sustained: 30_000, churn: 100_000 };
 
 pub fn run(options: &Options) -> Result<Vec<Table>> {
     let effort = if options.quick { QUICK } else { FULL };
     let peers = options.peers();
-    let mut tables = large(&peers, &effort);
+    let mut tables = large(&peers, &effort, options.runs(1, 5) as u64);
     tables.push(small(&peers));
     Ok(tables)
 }
 
 /// A table for each question about a large region.
-fn large(peers: &[&'static Kind], effort: &Effort) -> Vec<Table> {
+fn large(peers: &[&'static Kind], effort: &Effort, seeds: u64) -> Vec<Table> {
     let peers: Vec<_> = peers.iter().filter(|peer| !peer.linear).collect();
-    let &Effort { seeds, sustained: replaced, churn } = effort;
+    let &Effort { sustained: replaced, churn } = effort;
     let bar = progress(peers.len() * seeds as usize);
     let ask = |peer: &Kind, seed| {
         bar.set_message(format!("{}, seed {seed}", peer.name));
@@ -61,6 +61,10 @@ fn large(peers: &[&'static Kind], effort: &Effort) -> Vec<Table> {
         title: format!("{title}; seeds: {seeds}"),
         columns: ["least", "median", "most"].map(|heading| (heading.to_owned(), 1)).into(),
         rows: Vec::new(),
+        plot: Some(Plot::Bars {
+            axis: "%, median, least and most".to_owned(),
+            bars: vec![Bar { middle: 1, low: 0, high: 2 }],
+        }),
     });
     for peer in peers {
         let answers: Vec<_> = (0..seeds).map(|seed| ask(peer, seed)).collect();
@@ -177,5 +181,6 @@ fn small(peers: &[&'static Kind]) -> Table {
                 (peer.name.to_owned(), figures.into())
             })
             .collect(),
+        plot: None,
     }
 }

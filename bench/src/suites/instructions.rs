@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::progress;
 use crate::callgrind::instructions;
 use crate::peers::{EMPTY, Kind};
+use crate::plot::{Bar, Plot};
 use crate::report::Table;
 use crate::trace::{ALL, Work};
 use crate::{Options, Result};
@@ -26,10 +27,15 @@ pub fn run(options: &Options) -> Result<Vec<Table>> {
     });
     let rows = rows.collect::<Result<_>>()?;
     bar.finish_and_clear();
+    let plot = Plot::Bars {
+        axis: "instructions".to_owned(),
+        bars: (0..ALL.len()).map(Bar::plain).collect(),
+    };
     Ok(vec![Table {
         title: "Instructions per pair of alloc and release, and per operation of a mix".to_owned(),
         columns: ALL.iter().map(|(name, _)| ((*name).to_owned(), 1)).collect(),
         rows,
+        plot: Some(plot),
     }])
 }
 

@@ -1,101 +1,109 @@
-//! CPU time per operation, one thread, in rounds over all peers.
+//! Time per operation of one thread and of several on one pool, in rounds over all peers.
 //!
-//! A round measures every peer once, each over a new region, in random order: what the machine does
-//! meanwhile falls on all of them. HeapMaster takes part twice; how far the
-//! two are apart is what the figures of the others are uncertain by.
+//! Every measurement is over a new region.
 
-use std::mem::MaybeUninit;
-
-use fastrand::Rng;
+use std::sync::Barrier;
+use std::thread;
 
 use super::progress;
-use crate::peers::{self, Arena, EMPTY, Kind};
+use crate::clock;
+use crate::comparison::{Field, Figures};
+use crate::peers::{self, Arena, EMPTY, Kind, SharedPeer};
 use crate::region;
 use crate::report::Table;
-use crate::sample::Sample;
 use crate::trace::{Driver, Trace, Work};
 use crate::{Options, Result};
 
-const WORKS: &[(&str, Work)] = &[
-    ("alloc and release of 64 bytes", Work::Pair { size: 64 }),
-    ("mix of sizes, few blocks", Work::Mix { growth: 0.5 }),
-    ("mix of sizes, 10,000 blocks", Work::Mix { growth: 0.75 }),
-];
+const PAIR: (&str, Work) = ("alloc and release of 64 bytes", Work::Pair { size: 64 });
+const FEW: (&str, Work) = ("mix of sizes, few blocks", Work::Mix { growth: 0.5 });
+const MANY: (&str, Work) = ("mix of sizes, 10,000 blocks", Work::Mix { growth: 0.75 });
+
+/// What one thread does, and what each of several does.
+const ALONE: [(&str, Work); 3] = [PAIR, FEW, MANY];
+const TOGETHER: [(&str, Work); 2] = [PAIR, FEW];
+const THREADS: [usize; 2] = [2, 8];
+
+/// Operations of all threads together, enough to outlast the system's turns.
+const TOGETHER_COUNT: usize = 1_000_000;
 
 pub fn run(options: &Options) -> Result<Vec<Table>> {
-    let (rounds, count) = if options.quick { (3, 100_000) } else { (15, 1_000_000) };
-    let heapmaster = &peers::ALL[0];
-    let mut entries = vec![(heapmaster.name.to_owned(), heapmaster)];
-    entries.push((format!("{} again", heapmaster.name), heapmaster));
-    let others = options.peers().into_iter().filter(|peer| peer.name != heapmaster.name);
-    entries.extend(others.map(|peer| (peer.name.to_owned(), peer)));
-    entries.push(("the driver alone".to_owned(), EMPTY));
-
-    let bar = progress(WORKS.len() * rounds * entries.len());
-    let mut rng = Rng::with_seed(1);
-    let mut order: Vec<_> = (0..entries.len()).collect();
-    let mut tables = Vec::new();
-    for (title, work) in WORKS {
-        let trace = Trace::new(*work, count);
-        let mut times = vec![Vec::new(); entries.len()];
-        for _ in 0..rounds {
-            rng.shuffle(&mut order);
-            for &entry in &order {
-                let (name, kind) = &entries[entry];
+    let rounds = options.runs(3, 15);
+    let count = if options.quick { 100_000 } else { 1_000_000 };
+    let peers = options.peers();
+    let (all, shared) = (field(&peers, |_| true), field(&peers, Kind::is_shared));
+    let bar = progress(
+        rounds * (ALONE.len() * all.len() + THREADS.len() * TOGETHER.len() * shared.len()),
+    );
+    let rounds =
+        |field: &Field<_>, title: &str, measure: &dyn Fn(&Kind) -> Option<f64>| -> Figures {
+            field.rounds(rounds, |name, kind| {
                 bar.set_message(format!("{title} on {name}"));
-                if !(kind.linear && work.crowded()) {
-                    times[entry].push(measure(kind, &trace) / count as f64);
-                }
                 bar.inc(1);
-            }
-        }
-        let names = entries.iter().map(|(name, _)| name.clone());
-        tables.push(Table {
-            title: format!("CPU time: {title}"),
-            columns: vec![
-                ("ns, median".to_owned(), 1),
-                ("ratio to heapmaster, median".to_owned(), 2),
-                ("least".to_owned(), 2),
-                ("most".to_owned(), 2),
-            ],
-            rows: names.zip(times.iter().map(|mine| figures(mine, &times[0]))).collect(),
+                measure(kind)
+            })
+        };
+    let mut tables = Vec::new();
+    for (title, work) in ALONE {
+        let trace = Trace::new(work, count);
+        let figures = rounds(&all, title, &|kind| {
+            (!(kind.linear && work.crowded())).then(|| alone(kind, &trace) / count as f64)
         });
+        tables.push(figures.table(format!("CPU time: {title}"), "ns"));
+    }
+    for threads in THREADS {
+        for (title, work) in TOGETHER {
+            let trace = Trace::new(work, TOGETHER_COUNT / threads);
+            let figures = rounds(&shared, title, &|kind| {
+                Some(together(kind, &trace, threads) / TOGETHER_COUNT as f64)
+            });
+            let title = format!("Elapsed time: {title}, {threads} threads on one pool");
+            tables.push(figures.table(title, "ns"));
+        }
     }
     bar.finish_and_clear();
     Ok(tables)
 }
 
-/// A row: the median of a peer's times, and the ratios to the reference's of the same rounds.
-fn figures(times: &[f64], reference: &[f64]) -> Vec<Option<f64>> {
-    let time = Sample::new(times.iter().copied().map(Some));
-    let ratio = Sample::new(times.iter().zip(reference).map(|(mine, its)| Some(mine / its)));
-    let ratio = ratio.as_ref();
-    vec![
-        time.map(|time| time.median()),
-        ratio.map(Sample::median),
-        ratio.map(Sample::min),
-        ratio.map(Sample::max),
-    ]
+/// HeapMaster, those of the peers that fit, and the driver alone.
+fn field(peers: &[&'static Kind], fits: fn(&Kind) -> bool) -> Field<&'static Kind> {
+    let heapmaster = &peers::ALL[0];
+    let others = peers.iter().filter(|peer| peer.name != heapmaster.name && fits(peer));
+    let others = others.map(|&peer| (peer.name.to_owned(), peer));
+    let driver = ("the driver alone".to_owned(), EMPTY);
+    Field::new((heapmaster.name, heapmaster), others.chain([driver]))
 }
 
-/// Nanoseconds that the trace takes on a peer which has done it once before.
-fn measure(kind: &Kind, trace: &Trace) -> f64 {
+/// Nanoseconds of CPU time that the trace takes on a peer which has done it once before.
+fn alone(kind: &Kind, trace: &Trace) -> f64 {
     let arena = Arena::new(kind, region::SIZE).expect("64 MiB are enough for every peer");
     let mut driver = Driver::new(&*arena);
     driver.replay(trace);
     driver.clear(trace);
-    let start = cpu_time();
+    let start = clock::cpu_time();
     driver.replay(trace);
-    cpu_time() - start
+    clock::cpu_time() - start
 }
 
-/// CPU time of this process so far, in nanoseconds.
-fn cpu_time() -> f64 {
-    let mut time = MaybeUninit::<libc::timespec>::uninit();
-    // SAFETY: the pointer is good for a write.
-    let status = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, time.as_mut_ptr()) };
-    assert_eq!(status, 0, "every Linux has this clock");
-    // SAFETY: the call has succeeded, so it has written the time.
-    let time = unsafe { time.assume_init() };
-    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+/// Nanoseconds that pass from when the first of the threads begins to replay the trace until the last is
+/// done, after all have done it once before.
+fn together(kind: &Kind, trace: &Trace, threads: usize) -> f64 {
+    let arena = Arena::shared(kind, region::SIZE).expect("64 MiB are enough for every peer");
+    let peer: &SharedPeer = &*arena;
+    let warm = Barrier::new(threads);
+    let work = || {
+        let mut driver = Driver::new(peer);
+        driver.replay(trace);
+        driver.clear(trace);
+        warm.wait();
+        let start = clock::monotonic();
+        driver.replay(trace);
+        start..clock::monotonic()
+    };
+    let times: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+    });
+    let start = times.iter().map(|time| time.start).fold(f64::INFINITY, f64::min);
+    let end = times.iter().map(|time| time.end).fold(0.0, f64::max);
+    end - start
 }
