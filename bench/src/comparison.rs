@@ -35,11 +35,11 @@ impl<T: Copy> Field<T> {
     }
 
     /// Measures each of them in every round. Those for whom `measure` gives `None` have no figures.
-    pub fn rounds(
+    pub fn rounds<M>(
         &self,
         rounds: usize,
-        mut measure: impl FnMut(&str, T) -> Option<f64>,
-    ) -> Figures {
+        mut measure: impl FnMut(&str, T) -> Option<M>,
+    ) -> Measured<M> {
         let mut rng = Rng::with_seed(1);
         let mut order: Vec<_> = (0..self.0.len()).collect();
         let mut figures: Vec<_> =
@@ -51,14 +51,36 @@ impl<T: Copy> Field<T> {
                 figures[entry].1.push(measure(name, *it));
             }
         }
-        Figures(figures)
+        Measured(figures)
     }
 }
 
-/// What the rounds have found: the figures of each, in the order of the rounds.
-pub struct Figures(Vec<(String, Vec<Option<f64>>)>);
+/// What was measured of each, in the order of the rounds.
+pub struct Measured<M>(Vec<(String, Vec<Option<M>>)>);
+
+/// One figure of each and round.
+pub type Figures = Measured<f64>;
+
+impl<M> Measured<M> {
+    /// One figure of all that was measured.
+    pub fn figures(&self, figure: impl Fn(&M) -> f64) -> Figures {
+        let of_all =
+            |them: &Vec<Option<M>>| them.iter().map(|it| it.as_ref().map(&figure)).collect();
+        Measured(self.0.iter().map(|(name, them)| (name.clone(), of_all(them))).collect())
+    }
+}
 
 impl Figures {
+    /// The reference's own.
+    pub fn reference(&self) -> Option<Sample> {
+        Sample::new(self.0[0].1.iter().copied())
+    }
+
+    /// The ratios of each one's figures to the reference's in the same round.
+    pub fn ratios(&self) -> impl Iterator<Item = (&str, Option<Sample>)> {
+        self.0.iter().map(|(name, mine)| (name.as_str(), ratios(mine, &self.0[0].1)))
+    }
+
     /// The median of each one's figures, and of its ratios to the reference in the same round, with their
     /// spread.
     pub fn table(&self, title: String, unit: &str) -> Table {
@@ -84,9 +106,13 @@ impl Figures {
     }
 }
 
+fn ratios(mine: &[Option<f64>], reference: &[Option<f64>]) -> Option<Sample> {
+    Sample::new(mine.iter().zip(reference).map(|(mine, its)| Some((*mine)? / (*its)?)))
+}
+
 fn row(mine: &[Option<f64>], reference: &[Option<f64>]) -> Vec<Option<f64>> {
     let figure = Sample::new(mine.iter().copied());
-    let ratio = Sample::new(mine.iter().zip(reference).map(|(mine, its)| Some((*mine)? / (*its)?)));
+    let ratio = ratios(mine, reference);
     let of_ratio = |figure: fn(&Sample) -> f64| ratio.as_ref().map(figure);
     vec![
         figure.map(|figure| figure.median()),

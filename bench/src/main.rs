@@ -14,6 +14,8 @@
 //! callgrind  counts the instructions of a trace in a process of its own
 //! sample     a figure measured several times
 //! comparison rounds over all peers, and ratios with their spread
+//! mallocs    allocators in malloc's place, built into libraries to preload
+//! programs   programs under one of them, and what a run costs
 //! report     tables, as markdown and JSON, with plots
 //! plot       plots of tables, as SVG
 //! ```
@@ -22,8 +24,10 @@ mod callgrind;
 mod clock;
 mod comparison;
 mod load;
+mod mallocs;
 mod peers;
 mod plot;
+mod programs;
 mod region;
 mod report;
 mod sample;
@@ -49,6 +53,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// CPU time and peak memory of programs with each allocator as their malloc
+    Malloc(Options),
     /// Instructions per operation, counted by callgrind
     Instructions(Options),
     /// How much of its region an allocator can hand out, at first and after long use
@@ -64,8 +70,11 @@ enum Command {
 #[derive(Args)]
 struct Options {
     /// The peers to measure, all if none is named
-    #[arg(long, value_delimiter = ',', value_parser = peers::find)]
-    peers: Vec<&'static Kind>,
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<String>,
+    /// The workloads to measure, by the beginnings of their names; all if none is named
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Repetitions of each measurement, instead of the suite's own number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: Option<u32>,
@@ -78,8 +87,17 @@ struct Options {
 }
 
 impl Options {
-    fn peers(&self) -> Vec<&'static Kind> {
-        if self.peers.is_empty() { peers::ALL.iter().collect() } else { self.peers.clone() }
+    /// The pools among the peers.
+    fn pools(&self) -> Result<Vec<&'static Kind>> {
+        if self.peers.is_empty() {
+            return Ok(peers::ALL.iter().collect());
+        }
+        self.peers.iter().map(|name| Ok(peers::find(name)?)).collect()
+    }
+
+    /// Whether a workload of this name is to be measured.
+    fn wants(&self, workload: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|start| workload.starts_with(start))
     }
 
     /// Repetitions: what the user says, or the suite's own number for a quick run or a full one.
@@ -88,11 +106,19 @@ impl Options {
     }
 }
 
+/// What a suite finds.
+struct Findings {
+    /// Names and versions of what was measured.
+    versions: Vec<(String, String)>,
+    tables: Vec<Table>,
+}
+
 /// What a suite does.
-type Suite = fn(&Options) -> Result<Vec<Table>>;
+type Suite = fn(&Options) -> Result<Findings>;
 
 fn main() -> Result<()> {
     let (name, suite, options): (_, Suite, _) = match Cli::parse().command {
+        Command::Malloc(options) => ("malloc", suites::malloc::run, options),
         Command::Instructions(options) => ("instructions", suites::instructions::run, options),
         Command::Fragmentation(options) => ("fragmentation", suites::fragmentation::run, options),
         Command::Pool(options) => ("pool", suites::pool::run, options),
@@ -101,8 +127,8 @@ fn main() -> Result<()> {
             return Ok(());
         }
     };
-    let tables = suite(&options)?;
-    let report = Report { suite: name, quick: options.quick, versions: peers::versions(), tables };
+    let Findings { versions, tables } = suite(&options)?;
+    let report = Report { suite: name, quick: options.quick, versions, tables };
     print!("{}", report.markdown());
     report.save(&options.out)
 }

@@ -32,6 +32,15 @@ impl Sample {
     }
 }
 
+/// The geometric mean, which treats a ratio and its inverse alike; `None` of no values, or when one of them is
+/// missing.
+pub fn geometric_mean(values: impl IntoIterator<Item = Option<f64>>) -> Option<f64> {
+    let logarithms: Vec<f64> =
+        values.into_iter().map(|it| it.map(f64::ln)).collect::<Option<_>>()?;
+    let mean = logarithms.iter().sum::<f64>() / logarithms.len() as f64;
+    (!logarithms.is_empty()).then_some(mean.exp())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +59,13 @@ mod tests {
         let sample = Sample::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0].map(Some)).unwrap();
         assert_eq!([0.25, 0.75].map(|share| sample.quantile(share)), [2.5, 14.0]);
         assert_eq!([0.0, 1.0].map(|share| sample.quantile(share)), [sample.min(), sample.max()]);
+    }
+
+    #[test]
+    fn a_ratio_and_its_inverse_have_one_as_their_geometric_mean() {
+        assert!((geometric_mean([0.25, 4.0].map(Some)).unwrap() - 1.0).abs() < 1e-9);
+        assert_eq!(geometric_mean([Some(2.0), None]), None);
+        assert_eq!(geometric_mean([]), None);
     }
 
     #[test]

@@ -7,12 +7,12 @@
 
 use super::progress;
 use crate::load::Load;
-use crate::peers::{Arena, Kind, Peer};
+use crate::peers::{self, Arena, Kind, Peer};
 use crate::plot::{Bar, Plot};
 use crate::region;
 use crate::report::Table;
 use crate::sample::Sample;
-use crate::{Options, Result};
+use crate::{Findings, Options, Result};
 
 /// How finely the sustained load is sought, in percent of the region.
 const RESOLUTION: f64 = 0.25;
@@ -31,12 +31,12 @@ struct Effort {
 const FULL: Effort = Effort { sustained: 300_000, churn: 1_000_000 };
 const QUICK: Effort = Effort { sustained: 30_000, churn: 100_000 };
 
-pub fn run(options: &Options) -> Result<Vec<Table>> {
+pub fn run(options: &Options) -> Result<Findings> {
     let effort = if options.quick { QUICK } else { FULL };
-    let peers = options.peers();
-    let mut tables = large(&peers, &effort, options.runs(1, 5) as u64);
-    tables.push(small(&peers));
-    Ok(tables)
+    let pools = options.pools()?;
+    let mut tables = large(&pools, &effort, options.runs(1, 5) as u64);
+    tables.push(small(&pools));
+    Ok(Findings { versions: peers::versions(), tables })
 }
 
 /// A table for each question about a large region.

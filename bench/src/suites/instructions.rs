@@ -4,15 +4,15 @@ use std::ops::Range;
 
 use super::progress;
 use crate::callgrind::instructions;
-use crate::peers::{EMPTY, Kind};
+use crate::peers::{self, EMPTY, Kind};
 use crate::plot::{Bar, Plot};
 use crate::report::Table;
 use crate::trace::{ALL, Work};
-use crate::{Options, Result};
+use crate::{Findings, Options, Result};
 
-pub fn run(options: &Options) -> Result<Vec<Table>> {
-    let peers = options.peers();
-    let bar = progress(ALL.len() * (peers.len() + 1));
+pub fn run(options: &Options) -> Result<Findings> {
+    let pools = options.pools()?;
+    let bar = progress(ALL.len() * (pools.len() + 1));
     let measure = |peer: &Kind, (name, work): &(&str, Work)| {
         bar.set_message(format!("{name} on {}", peer.name));
         let cost = per_operation(peer, name, counted(*work, options.quick));
@@ -20,7 +20,7 @@ pub fn run(options: &Options) -> Result<Vec<Table>> {
         cost
     };
     let driver = ALL.iter().map(|work| measure(EMPTY, work)).collect::<Result<Vec<_>>>()?;
-    let rows = peers.iter().map(|peer| {
+    let rows = pools.iter().map(|peer| {
         let costs =
             ALL.iter().zip(&driver).map(|(work, driver)| Ok(Some(measure(peer, work)? - driver)));
         Ok((peer.name.to_owned(), costs.collect::<Result<_>>()?))
@@ -31,12 +31,13 @@ pub fn run(options: &Options) -> Result<Vec<Table>> {
         axis: "instructions".to_owned(),
         bars: (0..ALL.len()).map(Bar::plain).collect(),
     };
-    Ok(vec![Table {
+    let table = Table {
         title: "Instructions per pair of alloc and release, and per operation of a mix".to_owned(),
         columns: ALL.iter().map(|(name, _)| ((*name).to_owned(), 1)).collect(),
         rows,
         plot: Some(plot),
-    }])
+    };
+    Ok(Findings { versions: peers::versions(), tables: vec![table] })
 }
 
 /// Which of a work's operations count. The first pairs warm up: they touch memory for the first time and

@@ -2,6 +2,7 @@
 
 pub mod fragmentation;
 pub mod instructions;
+pub mod malloc;
 pub mod pool;
 
 use indicatif::{ProgressBar, ProgressStyle};

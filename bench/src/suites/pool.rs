@@ -10,9 +10,8 @@ use crate::clock;
 use crate::comparison::{Field, Figures};
 use crate::peers::{self, Arena, EMPTY, Kind, SharedPeer};
 use crate::region;
-use crate::report::Table;
 use crate::trace::{Driver, Trace, Work};
-use crate::{Options, Result};
+use crate::{Findings, Options, Result};
 
 const PAIR: (&str, Work) = ("alloc and release of 64 bytes", Work::Pair { size: 64 });
 const FEW: (&str, Work) = ("mix of sizes, few blocks", Work::Mix { growth: 0.5 });
@@ -26,11 +25,11 @@ const THREADS: [usize; 2] = [2, 8];
 /// Operations of all threads together, enough to outlast the system's turns.
 const TOGETHER_COUNT: usize = 1_000_000;
 
-pub fn run(options: &Options) -> Result<Vec<Table>> {
+pub fn run(options: &Options) -> Result<Findings> {
     let rounds = options.runs(3, 15);
     let count = if options.quick { 100_000 } else { 1_000_000 };
-    let peers = options.peers();
-    let (all, shared) = (field(&peers, |_| true), field(&peers, Kind::is_shared));
+    let pools = options.pools()?;
+    let (all, shared) = (field(&pools, |_| true), field(&pools, Kind::is_shared));
     let bar = progress(
         rounds * (ALONE.len() * all.len() + THREADS.len() * TOGETHER.len() * shared.len()),
     );
@@ -61,7 +60,7 @@ pub fn run(options: &Options) -> Result<Vec<Table>> {
         }
     }
     bar.finish_and_clear();
-    Ok(tables)
+    Ok(Findings { versions: peers::versions(), tables })
 }
 
 /// HeapMaster, those of the peers that fit, and the driver alone.

@@ -1,0 +1,193 @@
+//! Builds them: HeapMaster by cargo, the others from the sources that their crates carry, with the options
+//! that their own release builds use.
+
+use std::ffi::CStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use serde_json::Value;
+
+use super::{Malloc, Source};
+use crate::Result;
+
+/// The commands that make `library` of a crate's folder.
+pub type Recipe = fn(sources: &Path, library: &Path) -> Result<Vec<Command>>;
+
+/// What every compilation has: optimized, for a shared library, with thread-local variables at fixed places.
+const SHARED: [&str; 6] =
+    ["-O3", "-DNDEBUG", "-shared", "-fPIC", "-pthread", "-ftls-model=initial-exec"];
+
+fn compile(compiler: &str, flags: &[&str], includes: &[&Path], file: &Path, out: &Path) -> Command {
+    let mut command = command(compiler);
+    command.args(SHARED).args(flags);
+    for folder in includes {
+        command.arg("-I").arg(folder);
+    }
+    command.arg(file).arg("-o").arg(out);
+    command
+}
+
+pub fn mimalloc2(sources: &Path, library: &Path) -> Result<Vec<Command>> {
+    mimalloc(&sources.join("c_src/mimalloc/v2"), library)
+}
+
+pub fn mimalloc3(sources: &Path, library: &Path) -> Result<Vec<Command>> {
+    mimalloc(&sources.join("c_src/mimalloc/v3"), library)
+}
+
+fn mimalloc(sources: &Path, library: &Path) -> Result<Vec<Command>> {
+    let flags = [
+        "-DMI_MALLOC_OVERRIDE",
+        "-DMI_BUILD_RELEASE",
+        "-DMI_DEBUG=0",
+        "-fno-builtin-malloc",
+        "-fvisibility=hidden",
+    ];
+    let (include, source) = (sources.join("include"), sources.join("src"));
+    Ok(vec![compile("cc", &flags, &[&include, &source], &source.join("static.c"), library)])
+}
+
+pub fn snmalloc(sources: &Path, library: &Path) -> Result<Vec<Command>> {
+    let flags = ["-std=c++20", "-mcx16", "-fvisibility=hidden", "-DSNMALLOC_USE_WAIT_ON_ADDRESS=1"];
+    let source = sources.join("upstream/src");
+    let file = source.join("snmalloc/override/new.cc");
+    let mut command = compile("c++", &flags, &[&source], &file, library);
+    command.arg("-latomic");
+    Ok(vec![command])
+}
+
+pub fn rpmalloc(sources: &Path, library: &Path) -> Result<Vec<Command>> {
+    let flags = ["-D_GNU_SOURCE", "-DENABLE_PRELOAD=1", "-DENABLE_OVERRIDE=1", "-fno-builtin"];
+    Ok(vec![compile("cc", &flags, &[], &sources.join("rpmalloc/rpmalloc/rpmalloc.c"), library)])
+}
+
+pub fn jemalloc(sources: &Path, library: &Path) -> Result<Vec<Command>> {
+    let folder = library.parent().expect("a library is in a folder").join("jemalloc");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let mut copy = command("cp");
+    copy.arg("-r").arg(sources.join("jemalloc")).arg(&folder);
+    let mut script = command("cp");
+    script.arg(sources.join("configure/configure")).arg(&folder);
+    let mut configure = command("./configure");
+    // The crate's sources have lost the version that git knows.
+    configure.args(["--with-version=5.3.1-0-g0", "--disable-doc"]).current_dir(&folder);
+    let mut make = command("make");
+    make.args(["-j", "lib/libjemalloc.so.2"]).current_dir(&folder);
+    let mut place = command("cp");
+    place.arg(folder.join("lib/libjemalloc.so.2")).arg(library);
+    Ok(vec![copy, script, configure, make, place])
+}
+
+/// Knows where sources are and where libraries go.
+pub struct Builder {
+    repository: PathBuf,
+    target: PathBuf,
+}
+
+impl Builder {
+    pub fn new() -> Result<Self> {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+        let metadata = metadata(&repository, &["--no-deps"])?;
+        let target = metadata["target_directory"].as_str().ok_or("cargo names no target folder")?;
+        Ok(Self { target: target.into(), repository })
+    }
+
+    /// The folder for what this program makes, besides its results.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.target.join("bench").join(name);
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    pub(super) fn malloc(&self, name: &'static str, source: &Source) -> Result<Malloc> {
+        let (version, library) = match *source {
+            Source::Here => {
+                let mut cargo = cargo(&self.repository);
+                let arguments = ["build", "--release", "--package", "heapmaster-malloc"];
+                run(cargo.args(arguments).args(["--quiet", "--target-dir"]).arg(&self.target))?;
+                let library = self.target.join("release/libheapmaster_malloc.so");
+                (env!("CARGO_PKG_VERSION").to_owned(), Some(library))
+            }
+            Source::Crate(package, recipe) => self.build(name, package, recipe)?,
+            Source::System { file, package } => system_library(file, package)?,
+            Source::C => (c_library_version(), None),
+        };
+        Ok(Malloc { name, version, library })
+    }
+
+    /// Builds it unless the same has been built before.
+    fn build(
+        &self,
+        name: &str,
+        package: &str,
+        recipe: Recipe,
+    ) -> Result<(String, Option<PathBuf>)> {
+        let peers = metadata(&self.repository.join("bench/peers"), &["--locked"])?;
+        let packages = peers["packages"].as_array().ok_or("cargo names no packages")?;
+        let it = packages.iter().find(|it| it["name"] == package).ok_or("an unlisted package")?;
+        let text = |key: &str| it[key].as_str().unwrap_or_default();
+        let sources = Path::new(text("manifest_path")).parent().ok_or("a package in no folder")?;
+        let library = self.folder("peers")?.join(format!("lib{name}.so"));
+        let note = library.with_extension("so.made-by");
+        let mut steps = recipe(sources, &library)?;
+        let made_by = format!("{package} {}\n{steps:?}\n", text("version"));
+        if !library.exists() || fs::read_to_string(&note).ok().as_ref() != Some(&made_by) {
+            eprintln!("building {name} ...");
+            for step in &mut steps {
+                run(step)?;
+            }
+            fs::write(note, made_by)?;
+        }
+        Ok((format!("(of {package} {})", text("version")), Some(library)))
+    }
+}
+
+/// What cargo knows of the package in a folder.
+fn metadata(folder: &Path, options: &[&str]) -> Result<Value> {
+    let output =
+        run(cargo(folder).args(["metadata", "--format-version=1", "--quiet"]).args(options))?;
+    Ok(serde_json::from_str(&output)?)
+}
+
+fn cargo(folder: &Path) -> Command {
+    let mut cargo = command(&env::var("CARGO").unwrap_or("cargo".to_owned()));
+    cargo.current_dir(folder);
+    cargo
+}
+
+/// A command that nothing is preloaded to.
+pub fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_remove("LD_PRELOAD");
+    command
+}
+
+/// What the command prints; its messages if it fails.
+fn run(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("{program} can't be run: {error}"))?;
+    if !output.status.success() {
+        let messages = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{command:?} failed:\n{messages}").into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The version and the place of a library that a package of the system has installed.
+fn system_library(file: &str, package: &str) -> Result<(String, Option<PathBuf>)> {
+    const FOLDERS: [&str; 3] =
+        ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"];
+    let library = FOLDERS.iter().map(|folder| Path::new(folder).join(file)).find(|it| it.exists());
+    let library = library.ok_or_else(|| format!("{file} is missing: apt-get install {package}"))?;
+    let version = run(command("dpkg-query").args(["-W", "-f=${Version}", package]));
+    Ok((version.unwrap_or("of the system".to_owned()), Some(library)))
+}
+
+fn c_library_version() -> String {
+    // SAFETY: the function gives a string of its own that lasts.
+    let version = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };
+    version.to_string_lossy().into_owned()
+}

@@ -1,0 +1,101 @@
+//! Programs under an allocator: what a run costs, and whether its result is right.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::Result;
+use crate::mallocs::{Builder, Malloc, command};
+
+/// What one run took.
+#[derive(Clone, Copy)]
+pub struct Cost {
+    /// Seconds of CPU time of the program and of those that it started and waited for.
+    pub cpu: f64,
+    /// Seconds from start to end.
+    pub elapsed: f64,
+    /// The most memory that one of its processes had at a time, in MiB.
+    pub peak: f64,
+}
+
+/// Starts programs with an allocator preloaded.
+pub struct Launcher {
+    workloads: PathBuf,
+}
+
+impl Launcher {
+    /// Compiles what it needs.
+    pub fn new(builder: &Builder) -> Result<Self> {
+        let launcher = Self { workloads: builder.folder("workloads")? };
+        launcher.workload("launch")?;
+        Ok(launcher)
+    }
+
+    /// The program of this workload, compiled unless it is newer than its sources.
+    pub fn workload(&self, name: &str) -> Result<PathBuf> {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads");
+        let (source, program) = (sources.join(name).with_extension("c"), self.workloads.join(name));
+        let age = |file: &Path| fs::metadata(file).and_then(|it| it.modified()).ok();
+        let newest = age(&source).max(age(&sources.join("workload.h")));
+        if age(&program) <= newest {
+            // The compiler must not know what malloc does, or it leaves calls out.
+            let flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-fno-builtin", "-pthread"];
+            let mut compiler = command("cc");
+            compiler.args(flags).arg("-Wno-unused-function").arg(source).arg("-o").arg(&program);
+            let output = compiler.arg("-ldl").output()?;
+            if !output.status.success() {
+                let messages = String::from_utf8_lossy(&output.stderr);
+                return Err(format!("{name} does not compile:\n{messages}").into());
+            }
+        }
+        Ok(program)
+    }
+
+    /// Runs it to its end, in an empty folder of its own. What it prints is the second part.
+    pub fn run(&self, program: &Program, malloc: &Malloc) -> Result<(Cost, Vec<u8>)> {
+        let folder = self.workloads.join(format!("scratch-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        let result = folder.join(".cost");
+        let output = command(&self.workloads.join("launch").to_string_lossy())
+            .current_dir(&folder)
+            .arg(&result)
+            .arg(malloc.preload())
+            .arg(&program.path)
+            .args(&program.arguments)
+            .stdin(Stdio::null())
+            .output()?;
+        let cost = fs::read_to_string(&result);
+        fs::remove_dir_all(&folder)?;
+        if !output.status.success() {
+            let messages = String::from_utf8_lossy(&output.stderr);
+            let (program, status) = (program.path.display(), output.status);
+            return Err(format!("{program} on {}: {status}\n{messages}", malloc.name).into());
+        }
+        let figures: Vec<f64> =
+            cost?.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>()?;
+        let [cpu, elapsed, peak] = figures[..] else {
+            return Err("the launcher says little".into());
+        };
+        let cost = Cost { cpu: cpu / 1e6, elapsed: elapsed / 1e6, peak: peak / 1024.0 };
+        Ok((cost, output.stdout))
+    }
+}
+
+/// A program and its arguments.
+pub struct Program {
+    pub path: PathBuf,
+    pub arguments: Vec<String>,
+}
+
+impl Program {
+    pub fn new(path: impl Into<PathBuf>, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&it| it.to_owned()).collect();
+        Self { path: path.into(), arguments }
+    }
+}
+
+/// Whether there is such a program.
+pub fn installed(program: &str) -> bool {
+    let found = Command::new("sh").args(["-c", "command -v \"$0\"", program]).output();
+    found.is_ok_and(|output| output.status.success())
+}

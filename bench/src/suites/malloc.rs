@@ -1,0 +1,249 @@
+//! Programs with each allocator as their malloc: CPU time and peak memory, in rounds over all of them.
+//!
+//! The workloads are C programs of `workloads/`, with one thread and with several; the others are programs of
+//! every day, whose output has to be what it is on the C library's malloc.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::progress;
+use crate::comparison::{Field, Figures};
+use crate::mallocs::{self, Builder, HEAPMASTER, Malloc};
+use crate::plot::{Bar, Plot};
+use crate::programs::{Cost, Launcher, Program, installed};
+use crate::report::Table;
+use crate::sample::{Sample, geometric_mean};
+use crate::{Findings, Options, Result};
+
+/// The workloads, with the work that takes some tenths of a second.
+const WORKLOADS: [(&str, usize); 10] = [
+    ("small", 20_000_000),
+    ("larson", 20_000_000),
+    ("pipeline", 10_000_000),
+    ("handover", 8_000_000),
+    ("lifetimes", 20_000_000),
+    ("churn", 6_000),
+    ("large", 5_000),
+    ("growth", 8_000_000),
+    ("zeroed", 2_000_000),
+    ("sharing", 400_000),
+];
+const THREADS: [usize; 3] = [1, 2, 8];
+
+/// More threads than processors: who loses how much.
+const CROWDED: [(&str, usize); 3] = [("larson", 64), ("handover", 64), ("small", 64)];
+
+/// A program of every day, from this folder's scripts or those of the tests, and its arguments.
+const PROGRAMS: [(&str, &str, &[&str]); 11] = [
+    ("python objects", "python3", &["{tests}/churn.py"]),
+    ("python json", "python3", &["{tests}/json_text.py"]),
+    ("lua", "lua5.4", &["{tests}/churn.lua"]),
+    ("perl", "perl", &["{tests}/text.pl"]),
+    ("ruby", "ruby", &["{programs}/objects.rb"]),
+    ("sqlite", "sqlite3", &["-bail", ":memory:", ".read {programs}/rows.sql"]),
+    ("redis", "bash", &["{programs}/store.sh"]),
+    ("gcc", "gcc", &["-O2", "-S", "-o", "-", "-w", "{programs}/code.c"]),
+    ("g++", "g++", &["-O1", "-std=c++17", "-S", "-o", "-", "{tests}/templates.cpp"]),
+    (
+        "ghostscript",
+        "gs",
+        &[
+            "-q",
+            "-dNOPAUSE",
+            "-dBATCH",
+            "-sDEVICE=ppmraw",
+            "-r60",
+            "-sOutputFile=-",
+            "{programs}/pages.ps",
+        ],
+    ),
+    ("z3", "z3", &["{programs}/multiplication.smt2"]),
+];
+
+/// What each program needs besides itself, and the package of Debian where it is found.
+const NEEDED: [(&str, &str); 9] = [
+    ("python3", "python3"),
+    ("lua5.4", "lua5.4"),
+    ("perl", "perl"),
+    ("ruby", "ruby"),
+    ("sqlite3", "sqlite3"),
+    ("redis-server", "redis-server"),
+    ("g++", "g++"),
+    ("gs", "ghostscript"),
+    ("z3", "z3"),
+];
+
+/// One line of the tables.
+struct Case {
+    name: String,
+    program: Program,
+}
+
+pub fn run(options: &Options) -> Result<Findings> {
+    let mallocs = mallocs::chosen(&options.peers)?;
+    let launcher = Launcher::new(&Builder::new()?)?;
+    let cases = cases(&launcher, options)?;
+    let field = Field::new(
+        (HEAPMASTER, &mallocs[0]),
+        mallocs[1..].iter().map(|malloc| (malloc.name.to_owned(), malloc)),
+    );
+    let rounds = options.runs(1, 7);
+    let bar = progress(rounds * cases.len() * field.len());
+    let mut measured = Vec::new();
+    for case in &cases {
+        let mut outputs = HashMap::new();
+        let mut failure = None;
+        let costs = field.rounds(rounds, |name, malloc: &Malloc| {
+            bar.set_message(format!("{} on {name}", case.name));
+            bar.inc(1);
+            match launcher.run(&case.program, malloc) {
+                Ok((cost, output)) => {
+                    outputs.entry(output).or_insert(name.to_owned());
+                    Some(cost)
+                }
+                Err(error) if malloc.name == HEAPMASTER => {
+                    failure = Some(error);
+                    None
+                }
+                // A peer that fails has no figure; that is a finding.
+                Err(error) => {
+                    bar.println(error.to_string());
+                    None
+                }
+            }
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        if outputs.len() > 1 {
+            let whose: Vec<_> = outputs.values().collect();
+            return Err(format!("{} has different results on {whose:?}", case.name).into());
+        }
+        measured.push((case.name.clone(), costs));
+    }
+    bar.finish_and_clear();
+    let of = |figure: fn(&Cost) -> f64| -> Vec<(String, Figures)> {
+        measured.iter().map(|(name, costs)| (name.clone(), costs.figures(figure))).collect()
+    };
+    let (cpu, peak) = (of(|cost| cost.cpu), of(|cost| cost.peak));
+    let tables = vec![
+        summary(&cpu, &peak),
+        ratios("CPU time, ratio to HeapMaster's, median", &cpu, Sample::median),
+        ratios("Half the distance of the quartiles of these ratios", &cpu, |ratio| {
+            (ratio.quantile(0.75) - ratio.quantile(0.25)) / 2.0
+        }),
+        ratios(
+            "Elapsed time, ratio to HeapMaster's, median",
+            &of(|cost| cost.elapsed),
+            Sample::median,
+        ),
+        ratios("Peak memory, ratio to HeapMaster's, median", &peak, Sample::median),
+        absolute(&cpu, &peak),
+    ];
+    Ok(Findings { versions: mallocs::versions(&mallocs), tables })
+}
+
+fn cases(launcher: &Launcher, options: &Options) -> Result<Vec<Case>> {
+    let runs = WORKLOADS.iter().flat_map(|&(workload, work)| {
+        let crowded = CROWDED.iter().filter(move |it| it.0 == workload).map(|it| it.1);
+        THREADS.into_iter().chain(crowded).map(move |threads| (workload, work, threads))
+    });
+    let mut cases = Vec::new();
+    for (workload, work, threads) in runs {
+        let name = format!("{workload}, {threads}");
+        if options.wants(&name) {
+            let work = if options.quick { work / 10 } else { work };
+            let arguments = [&*threads.to_string(), &work.to_string()];
+            let program = Program::new(launcher.workload(workload)?, &arguments);
+            cases.push(Case { name, program });
+        }
+    }
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [
+        ("{programs}", here.join("programs")),
+        ("{tests}", here.join("../malloc/tests/real_programs")),
+    ];
+    for (name, program, arguments) in PROGRAMS {
+        if options.wants(name) {
+            let place = |text: &&str| {
+                folders.iter().fold((*text).to_owned(), |text, (key, folder)| {
+                    text.replace(key, &folder.display().to_string())
+                })
+            };
+            let arguments = arguments.iter().map(place).collect();
+            cases.push(Case {
+                name: name.to_owned(),
+                program: Program { path: program.into(), arguments },
+            });
+        }
+    }
+    if cases.iter().any(|case| case.program.path.is_relative()) {
+        let missing: Vec<_> = NEEDED.iter().filter(|it| !installed(it.0)).map(|it| it.1).collect();
+        if !missing.is_empty() {
+            return Err(
+                format!("programs are missing: apt-get install {}", missing.join(" ")).into()
+            );
+        }
+    }
+    if cases.is_empty() {
+        return Err("no workload has such a name".into());
+    }
+    Ok(cases)
+}
+
+/// The figures of each allocator over all cases.
+fn summary(cpu: &[(String, Figures)], peak: &[(String, Figures)]) -> Table {
+    let names: Vec<_> = cpu[0].1.ratios().map(|(name, _)| name.to_owned()).collect();
+    let of_all = |figures: &[(String, Figures)], entry: usize| {
+        let ratio = |figures: &Figures| figures.ratios().nth(entry)?.1.map(|it| it.median());
+        let ratios: Vec<_> = figures.iter().map(|(_, figures)| ratio(figures)).collect();
+        let sample = Sample::new(ratios.iter().copied());
+        let end = |end: fn(&Sample) -> f64| sample.as_ref().map(end);
+        [geometric_mean(ratios), end(Sample::min), end(Sample::max)]
+    };
+    let columns = [
+        "CPU time, geometric mean of ratios",
+        "least",
+        "most",
+        "peak memory, geometric mean of ratios",
+        "least",
+        "most",
+    ];
+    let bars = [0, 3].map(|middle| Bar { middle, low: middle + 1, high: middle + 2 });
+    Table {
+        title: format!("All {} cases, ratios to HeapMaster's", cpu.len()),
+        columns: columns.map(|heading| (heading.to_owned(), 2)).into(),
+        rows: names
+            .into_iter()
+            .enumerate()
+            .map(|(entry, name)| (name, [of_all(cpu, entry), of_all(peak, entry)].concat()))
+            .collect(),
+        plot: Some(Plot::Bars { axis: "least and most".to_owned(), bars: bars.into() }),
+    }
+}
+
+/// One figure of the ratios, for each case and allocator.
+fn ratios(title: &str, cases: &[(String, Figures)], figure: fn(&Sample) -> f64) -> Table {
+    let columns = cases[0].1.ratios().skip(1).map(|(name, _)| (name.to_owned(), 2)).collect();
+    let row = |(name, figures): &(String, Figures)| {
+        let row = figures.ratios().skip(1).map(|(_, ratio)| ratio.as_ref().map(figure)).collect();
+        (name.clone(), row)
+    };
+    Table { title: title.to_owned(), columns, rows: cases.iter().map(row).collect(), plot: None }
+}
+
+/// What the ratios are of.
+fn absolute(cpu: &[(String, Figures)], peak: &[(String, Figures)]) -> Table {
+    let row = |((name, cpu), (_, peak)): (&(String, Figures), &(String, Figures))| {
+        (
+            name.clone(),
+            vec![cpu.reference().map(|it| it.median()), peak.reference().map(|it| it.median())],
+        )
+    };
+    Table {
+        title: "HeapMaster's own figures, median".to_owned(),
+        columns: vec![("CPU seconds".to_owned(), 3), ("peak MiB".to_owned(), 1)],
+        rows: cpu.iter().zip(peak).map(row).collect(),
+        plot: None,
+    }
+}
