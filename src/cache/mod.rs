@@ -173,7 +173,7 @@ impl Cache {
         let descriptor = unsafe { span.as_ref() };
         match descriptor.state() {
             State::Current => self.settle(span, State::Current),
-            State::Full => self.gained_room(span, 1),
+            State::Full => self.wake(span, 0),
             State::Room => {
                 self.unlink(span);
                 self.give(span);
@@ -181,15 +181,16 @@ impl Cache {
         }
     }
 
-    /// So many objects of a full span have become free.
-    fn gained_room(&self, span: NonNull<Span>, objects: u64) {
+    /// A full span has lost so many objects more than its countdown knows.
+    fn wake(&self, span: NonNull<Span>, objects: u64) {
         // SAFETY: it is this cache's own (C2).
         let descriptor = unsafe { span.as_ref() };
-        self.count(span, descriptor.settle_from_full(objects));
-        if objects == descriptor.capacity() as u64 {
-            return self.give(span);
+        self.count(span, descriptor.wake(objects));
+        match descriptor.state() {
+            State::Room if descriptor.is_empty() => self.give(span),
+            State::Room => self.link(span),
+            _ => {}
         }
-        self.link(span);
     }
 
     /// Gives a span, in no list, back to the pool.
@@ -220,9 +221,9 @@ impl Cache {
             self.count(span, collected.released);
             match descriptor.state() {
                 State::Current => {}
-                State::Full => self.gained_room(span, collected.released),
+                State::Full => self.wake(span, collected.released),
                 State::Room => {
-                    descriptor.count_down(collected.released);
+                    descriptor.count_down(collected.released as u16);
                     if descriptor.is_empty() {
                         self.unlink(span);
                         self.give(span);
@@ -241,7 +242,8 @@ impl Cache {
                 return true;
             }
             slot.clear();
-            self.settle(current, State::Full);
+            // SAFETY: it is this cache's own (C2).
+            self.count(current, unsafe { current.as_ref() }.fall_asleep());
         }
         if self.rooms[id.index()].get().is_none() && self.inbox.has_post() {
             self.collect();

@@ -11,8 +11,9 @@
 //! - S1: bit `i` of `free` is clear if and only if object `i` exists and is live.
 //! - S2: as long as nothing else is said, `started - countdown` objects were released by the owner since
 //!   `settle`. For a span with room that is not current, `countdown` is the number of live objects; for a
-//!   full one it is 1; for a current one it is [`CURRENT`] less the releases. So when a release brings it to
-//!   0 the owner has something to do, and only then.
+//!   full one it is 1, or what a cache waits for ([`Span::waking`]) less the releases; for a current one it
+//!   is [`CURRENT`] less the releases. So when a release brings it to 0 the owner has something to do, and
+//!   only then.
 
 use super::class::{ClassId, MAX_OBJECTS, locate};
 use super::remote::{self, Inbox, Remote};
@@ -35,7 +36,8 @@ pub(crate) enum State {
     Current,
     /// It has a free object.
     Room,
-    /// It had no free object when the owner last looked.
+    /// It had no free object when the owner last looked. One of the pool's has none, one of a cache's fewer than
+    /// it waits for.
     Full,
 }
 
@@ -320,21 +322,44 @@ impl Span {
         released
     }
 
-    /// [`Span::settle`] of a full span of which so many objects have been released.
+    /// [`Span::settle`] of a cache's span without a free object: it is full until [`Span::waking`] are.
     #[inline]
-    pub(crate) fn settle_from_full(&self, objects: u64) -> u64 {
+    pub(crate) fn fall_asleep(&self) -> u64 {
         let released = self.released();
-        self.state.set(State::Room);
-        let live = self.capacity.load(Relaxed) - objects as u16;
-        self.start(live);
+        self.state.set(State::Full);
+        self.start(self.waking());
         released
     }
 
-    /// A span with room that is not current has lost so many objects more than the countdown knows.
+    /// Free objects with which a cache uses a span again that was full. With a few at once its next
+    /// allocations are fast ones; with each by itself, most would look for another span, where objects of
+    /// different ages share spans. What this leaves unused is less than an eighth.
     #[inline]
-    pub(crate) fn count_down(&self, objects: u64) {
-        self.countdown.set(self.countdown.get() - objects as u16);
-        self.started.set(self.started.get() - objects as u16);
+    fn waking(&self) -> u16 {
+        (self.capacity.load(Relaxed) / 8).max(1)
+    }
+
+    /// [`Span::settle`] of a cache's full span that has lost so many objects more than the countdown knows, with
+    /// the state that it has then.
+    #[inline]
+    pub(crate) fn wake(&self, objects: u64) -> u64 {
+        let (countdown, objects) = (self.countdown.get(), objects as u16);
+        if objects < countdown {
+            self.count_down(objects);
+            return 0;
+        }
+        let released = self.released();
+        self.state.set(State::Room);
+        let free = self.waking() - countdown + objects;
+        self.start(self.capacity.load(Relaxed) - free);
+        released
+    }
+
+    /// A span that is not current has lost so many objects more than the countdown knows.
+    #[inline]
+    pub(crate) fn count_down(&self, objects: u16) {
+        self.countdown.set(self.countdown.get() - objects);
+        self.started.set(self.started.get() - objects);
     }
 
     /// Objects that the owner released since the span was settled.

@@ -49,11 +49,11 @@ fn mimalloc(sources: &Path, library: &Path) -> Result<Vec<Command>> {
 }
 
 pub fn snmalloc(sources: &Path, library: &Path) -> Result<Vec<Command>> {
-    let flags = ["-std=c++20", "-mcx16", "-fvisibility=hidden", "-DSNMALLOC_USE_WAIT_ON_ADDRESS=1"];
+    let flags = ["-std=c++20", "-mcx16", "-DSNMALLOC_USE_WAIT_ON_ADDRESS=1"];
     let source = sources.join("upstream/src");
-    let file = source.join("snmalloc/override/new.cc");
-    let mut command = compile("c++", &flags, &[&source], &file, library);
-    command.arg("-latomic");
+    let replaced = source.join("snmalloc/override");
+    let mut command = compile("c++", &flags, &[&source], &replaced.join("malloc.cc"), library);
+    command.arg(replaced.join("new.cc")).arg("-latomic");
     Ok(vec![command])
 }
 
@@ -139,9 +139,30 @@ impl Builder {
             for step in &mut steps {
                 run(step)?;
             }
+            check_exports(&library)?;
             fs::write(note, made_by)?;
         }
         Ok((format!("(of {package} {})", text("version")), Some(library)))
+    }
+}
+
+/// A library that has not all of malloc's functions would leave some to the C library, unnoticed.
+fn check_exports(library: &Path) -> Result<()> {
+    const EXPORTS: [&str; 8] = [
+        "malloc",
+        "calloc",
+        "realloc",
+        "free",
+        "aligned_alloc",
+        "posix_memalign",
+        "malloc_usable_size",
+        "_Znwm",
+    ];
+    let symbols = run(command("nm").args(["-D", "--defined-only"]).arg(library))?;
+    let has = |name: &&str| symbols.lines().any(|line| line.split(' ').next_back() == Some(*name));
+    match EXPORTS.iter().find(|name| !has(name)) {
+        None => Ok(()),
+        Some(missing) => Err(format!("{} has no {missing}", library.display()).into()),
     }
 }
 
