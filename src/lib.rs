@@ -46,6 +46,10 @@ mod system;
 
 #[cfg(feature = "system")]
 #[doc(hidden)]
+pub mod decay;
+
+#[cfg(feature = "system")]
+#[doc(hidden)]
 pub mod cache;
 
 #[cfg(feature = "system")]

@@ -6,6 +6,7 @@
 //! A heap is one reservation. Its metadata lies before the memory, behind a page that can't be touched, so
 //! that no overflow of a block reaches it.
 
+use crate::decay;
 use crate::error::Error;
 use crate::os::{self, YieldAfterSpin};
 use crate::pool::{self, Backing, MAX_RESERVATION, Reservation, reserved_metadata_bytes};
@@ -14,7 +15,11 @@ use core::ptr::NonNull;
 /// A pool whose locks wait by yielding to the system.
 pub type MemoryPool = pool::MemoryPool<YieldAfterSpin>;
 
-static BACKING: Backing = Backing { commit: os::commit, purge: os::purge, release };
+static BACKING: Backing =
+    Backing { commit: os::commit, purge: os::purge, decays: |_| false, release };
+
+/// The same, for the default pool.
+static DECAYING_BACKING: Backing = Backing { decays: decay::notice, ..BACKING };
 
 /// Where memory begins: at a multiple of this, which is a huge page on most systems.
 const ALIGNMENT: usize = 2 << 20;
@@ -87,8 +92,9 @@ impl MemoryPool {
     fn add_reserved(&self, size: usize) -> Result<(), Error> {
         let size = size & !(os::page_size() - 1);
         let reservation = reserve(size)?;
+        let backing = if core::ptr::eq(self, &DEFAULT) { &DECAYING_BACKING } else { &BACKING };
         // SAFETY: it has just been reserved, is nobody else's, and is given back with the heap.
-        let added = unsafe { self.add_reservation(reservation, &BACKING) };
+        let added = unsafe { self.add_reservation(reservation, backing) };
         if added.is_err() {
             // SAFETY: no heap was made of it.
             unsafe { release(reservation) };

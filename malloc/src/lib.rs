@@ -49,6 +49,9 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     heapmaster::cache::set_misuse_handler(misuse::found_later);
     // SAFETY: glibc passes the environment to constructors, and nothing has changed it this early.
     unsafe { settings::read(environment) };
+    if settings::pages_decay() {
+        heapmaster::decay::enable();
+    }
 }
 
 /// The destructor.

@@ -32,6 +32,13 @@ static STATISTICS_AT_EXIT: Setting = Setting {
     chosen: AtomicU8::new(0),
 };
 
+static DECAY: Setting = Setting {
+    name: "HEAPMASTER_DECAY",
+    values: &["yes", "no"],
+    meaning: "a thread of its own gives free pages back to the system within two seconds",
+    chosen: AtomicU8::new(0),
+};
+
 static HELP: Setting = Setting {
     name: "HEAPMASTER_HELP",
     values: &["no", "yes"],
@@ -39,7 +46,7 @@ static HELP: Setting = Setting {
     chosen: AtomicU8::new(0),
 };
 
-static SETTINGS: [&Setting; 3] = [&ON_MISUSE, &STATISTICS_AT_EXIT, &HELP];
+static SETTINGS: [&Setting; 4] = [&ON_MISUSE, &DECAY, &STATISTICS_AT_EXIT, &HELP];
 
 /// What to do about a pointer that the pool refuses.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +69,10 @@ pub(crate) fn on_misuse() -> OnMisuse {
 
 pub(crate) fn statistics_at_exit() -> bool {
     STATISTICS_AT_EXIT.value() == "yes"
+}
+
+pub(crate) fn pages_decay() -> bool {
+    DECAY.value() == "yes"
 }
 
 /// Takes the settings from `NAME=value` strings.

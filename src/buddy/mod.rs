@@ -43,6 +43,7 @@ pub(crate) use tag::{Extent, Granule, Kind, Order, Tag};
 
 use crate::bits::Bitmap;
 use core::ptr::NonNull;
+pub(crate) use touched::Sweep;
 use touched::Touched;
 
 /// One released block of each order below this is kept aside, unmerged, for the next allocation of its

@@ -71,6 +71,8 @@ enum Step {
     Extend(u32),
     MergeSpares,
     Purge,
+    Sweep(u32),
+    Idle,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -82,6 +84,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..50u32).prop_map(Step::Extend),
         1 => Just(Step::MergeSpares),
         1 => Just(Step::Purge),
+        2 => (0..40u32).prop_map(Step::Sweep),
+        1 => Just(Step::Idle),
     ]
 }
 
@@ -98,6 +102,7 @@ proptest! {
         // Head of each block in use -> its length, and whether it is a span.
         let mut model = BTreeMap::<u32, (u32, bool)>::new();
         let mut used = std::collections::BTreeSet::new();
+        let mut sweep = Sweep::default();
         let fits = |model: &BTreeMap<u32, (u32, bool)>, head: u32, length: u32, end: u32| {
             head + length <= end
                 && model.iter().all(|(&other, &(other_length, _))| {
@@ -160,11 +165,28 @@ proptest! {
                 Step::MergeSpares => buddy.merge_spares(),
                 Step::Purge => {
                     let before = buddy.purgeable();
-                    let purged = buddy.purge(|start, end| {
+                    let purged = buddy.purge(&mut Sweep::default(), u32::MAX, |start, end| {
                         (start.0..end.0).for_each(|granule| { used.remove(&granule); });
                         true
                     });
                     prop_assert_eq!((purged, buddy.purgeable()), (before, 0));
+                }
+                Step::Sweep(most) => {
+                    let before = buddy.purgeable();
+                    let purged = buddy.purge(&mut sweep, most, |start, end| {
+                        (start.0..end.0).for_each(|granule| { used.remove(&granule); });
+                        true
+                    });
+                    prop_assert_eq!(purged, before - buddy.purgeable());
+                    if purged == 0 && most > 0 {
+                        // It has come to the end.
+                        sweep = Sweep::default();
+                    }
+                }
+                Step::Idle => {
+                    let idle = buddy.take_idle();
+                    prop_assert!(idle <= buddy.purgeable());
+                    prop_assert_eq!(buddy.take_idle(), buddy.purgeable());
                 }
             }
             buddy.check().map_err(|broken| TestCaseError::fail(format!("{broken:?}")))?;

@@ -9,6 +9,18 @@ use core::ptr::NonNull;
 pub(super) struct Touched {
     granules: Bitmap,
     free: u32,
+    /// The least that `free` has been since it was last asked for.
+    idle: u32,
+}
+
+/// How far a purge is: it goes through the free blocks from the largest order down, whose blocks are the last to
+/// be used again.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sweep {
+    /// The order it is at, and the position of the next block's bit; `None` before the first.
+    at: Option<(Order, usize)>,
+    /// Granules of that block that are done.
+    done: u32,
 }
 
 impl Touched {
@@ -16,7 +28,7 @@ impl Touched {
     /// As for [`Bitmap::new`], with a bit a granule.
     pub(super) unsafe fn new(words: NonNull<u64>, capacity: u32) -> Touched {
         // SAFETY: the caller's promise.
-        Touched { granules: unsafe { Bitmap::new(words, capacity as usize) }, free: 0 }
+        Touched { granules: unsafe { Bitmap::new(words, capacity as usize) }, free: 0, idle: 0 }
     }
 }
 
@@ -27,6 +39,7 @@ impl Buddy {
         let (start, end) = (head.index(), head.index() + granules as usize);
         let old = touched.granules.count(start, end) as u32;
         touched.free -= old;
+        touched.idle = touched.idle.min(touched.free);
         touched.granules.set_range(start, end);
         old == 0
     }
@@ -45,27 +58,73 @@ impl Buddy {
         self.touched.as_ref().map_or(0, |touched| touched.free)
     }
 
-    /// Calls `purge` with ranges of free granules that together hold all those to purge. Those of a range
-    /// for which it answers true count as fresh from then on. Says how many those were. Cost: a step a free
-    /// block.
-    pub(crate) fn purge(&mut self, mut purge: impl FnMut(Granule, Granule) -> bool) -> u32 {
+    /// Granules that were purgeable all the time since this was last asked.
+    pub(crate) fn take_idle(&mut self) -> u32 {
+        self.touched
+            .as_mut()
+            .map_or(0, |touched| core::mem::replace(&mut touched.idle, touched.free))
+    }
+
+    /// Goes on with a sweep: calls `purge` with ranges of free granules until it has come to the end, or
+    /// about `most` of those to purge were in them. Those of a range for which it answers true count as fresh from
+    /// then on. Says how many those were. Cost: a step a free block and a range.
+    pub(crate) fn purge(
+        &mut self,
+        sweep: &mut Sweep,
+        most: u32,
+        mut purge: impl FnMut(Granule, Granule) -> bool,
+    ) -> u32 {
+        /// Granules of a range: what one call may take long with.
+        const RANGE: u32 = if cfg!(test) { 8 } else { 1024 };
+        /// What a call costs by itself, in granules.
+        const CALL: u32 = 16;
         let before = self.purgeable();
-        self.merge_spares();
-        let mut position = 0;
-        while self.purgeable() > 0
-            && let Some((found, head, order)) = self.free_block_from(position, Order(0))
+        let mut spent = 0;
+        while spent < most
+            && self.purgeable() > 0
+            && let Some((head, order)) = self.next_of_sweep(sweep)
         {
-            position = found + 1;
-            let (start, end) = (head.index(), head.index() + order.granules() as usize);
-            if let Some(touched) = &mut self.touched
-                && let count @ 1.. = touched.granules.count(start, end) as u32
-                && purge(head, head.plus(order.granules()))
-            {
-                touched.free -= count;
-                touched.granules.clear_range(start, end);
+            let end = order.granules().min(sweep.done + RANGE);
+            let (start, end) =
+                (head.plus(core::mem::replace(&mut sweep.done, end)), head.plus(end));
+            let (from, to) = (start.index(), end.index());
+            let Some(touched) = &mut self.touched else { return 0 };
+            let count = touched.granules.count(from, to) as u32;
+            if count > 0 {
+                spent += count.max(CALL);
+                if purge(start, end) {
+                    touched.free -= count;
+                    touched.idle = touched.idle.min(touched.free);
+                    touched.granules.clear_range(from, to);
+                }
             }
         }
         before - self.purgeable()
+    }
+
+    /// The block that a sweep is at, or the next one if it is done with it.
+    fn next_of_sweep(&mut self, sweep: &mut Sweep) -> Option<(Granule, Order)> {
+        let (mut order, mut position) = sweep.at.unwrap_or_else(|| {
+            self.merge_spares();
+            let last = self.shape.orders() - 1;
+            (Order(last as u8), self.begin(last) as usize)
+        });
+        loop {
+            if let Some((found, head, found_order)) = self.free_block_from(position, order)
+                && found_order == order
+            {
+                if sweep.at != Some((order, found)) {
+                    *sweep = Sweep { at: Some((order, found)), done: 0 };
+                }
+                if sweep.done < order.granules() {
+                    return Some((head, order));
+                }
+                position = found + 1;
+            } else {
+                order = Order(order.0.checked_sub(1)?);
+                position = self.begin(order.index()) as usize;
+            }
+        }
     }
 
     /// Whether U7 holds. Cost: a step an extent.

@@ -415,6 +415,22 @@ impl<R: RelaxStrategy> Inner<R> {
         bytes
     }
 
+    pub(super) fn begin_decay(&mut self) {
+        self.for_each_heap(|pool, heap| pool.heaps.get_mut(heap).begin_decay());
+    }
+
+    /// Purges some more of what this round is to. Says whether there is more.
+    pub(super) fn decay(&mut self) -> bool {
+        let mut more = false;
+        self.for_each_heap(|pool, heap| more |= pool.heaps.get_mut(heap).decay());
+        more
+    }
+
+    /// Free bytes that could be purged.
+    pub(super) fn purgeable(&self) -> usize {
+        self.heaps.iter().map(|heap| self.heaps.get(heap).purgeable()).sum()
+    }
+
     /// Whether P3 holds.
     pub(super) fn home_is_right(&self) -> bool {
         let serves = |heap: NonNull<Heap>| !self.heaps.get(heap).draining;

@@ -417,6 +417,25 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 }
 
+/// Rounds of decay, for whoever has the time.
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Begins a round: it is to purge what has been free since the one before.
+    pub(crate) fn begin_decay(&self) {
+        self.lock().begin_decay();
+    }
+
+    /// Purges some more of it; the lock is held for about a millisecond. Says whether there is more.
+    pub(crate) fn decay(&self) -> bool {
+        self.lock().decay()
+    }
+
+    /// Calls `done`, under the lock, with the free bytes that could be purged.
+    pub(crate) fn end_decay<T>(&self, done: impl FnOnce(usize) -> T) -> T {
+        let inner = self.lock();
+        done(inner.purgeable())
+    }
+}
+
 /// Forking with the pool in use by other threads.
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// Takes the pool's locks and the registry's, so that a fork finds neither half-way through a change.

@@ -8,7 +8,7 @@
 //! Nothing the allocator trusts lies behind granule 0. A region is trimmed inward (`·`) to whole granules.
 
 use super::{Backing, Heap, Links};
-use crate::buddy::{Buddy, MAX_GRANULES, Shape};
+use crate::buddy::{Buddy, MAX_GRANULES, Shape, Sweep};
 use crate::error::Error;
 use crate::pool::registry::Entry;
 use crate::slab::{self, SPAN_GRANULE_SHIFT, Slab, Span, SpanMap};
@@ -199,6 +199,8 @@ impl Heap {
                 live_run_granules: 0,
                 runs_allocated: 0,
                 purge_above: 0,
+                decaying: 0,
+                sweep: Sweep::default(),
                 shift: shift as u8,
                 draining: false,
             });

@@ -15,7 +15,7 @@ mod layout;
 pub(crate) use layout::{MAX_RESERVATION, Reservation, reserved_metadata_bytes};
 
 use super::registry::Entry;
-use crate::buddy::{Broken, Buddy, Extent, Granule, Kind, Order, Tag};
+use crate::buddy::{Broken, Buddy, Extent, Granule, Kind, Order, Sweep, Tag};
 use crate::error::Error;
 use crate::slab::{
     ClassId, MAX_OBJECT, Place, Refused, SPAN_GRANULE_SHIFT, Slab, Span, remote::Inbox,
@@ -42,6 +42,8 @@ pub(crate) struct Backing {
     pub(crate) commit: unsafe fn(NonNull<u8>, usize) -> bool,
     /// Gives the pages of free memory back: what is read there next is zero. False if the system refuses.
     pub(crate) purge: unsafe fn(NonNull<u8>, usize) -> bool,
+    /// Is told how many free bytes could be purged. Whether somebody will, soon, if they stay free.
+    pub(crate) decays: fn(usize) -> bool,
     /// Gives back a heap's whole reservation and its metadata.
     pub(crate) release: unsafe fn(Reservation),
 }
@@ -86,6 +88,9 @@ pub(crate) struct Heap {
     runs_allocated: u64,
     /// Free bytes that were used are worth a purge when there are more than this.
     purge_above: usize,
+    /// Granules that the present round of decay has yet to purge, and how far it is.
+    decaying: u32,
+    sweep: Sweep,
     shift: u8,
     pub(super) draining: bool,
 }
@@ -401,11 +406,16 @@ impl Heap {
     }
 
     /// [`Heap::purge`], if there is enough to be worth it beside `used` bytes of the pool.
+    #[inline]
     pub(super) fn purge_if_worthwhile(&mut self, used: usize) {
         /// Purging costs system calls now and page faults later.
         const SLACK: usize = 16 << 20;
+        /// Decay takes care of what stays free; this bounds what it can't keep up with.
+        const DECAYING_SLACK: usize = 256 << 20;
         let purgeable = self.bytes(self.buddy.purgeable());
-        if purgeable > self.purge_above.max(SLACK + used / 4) {
+        let decays = self.backing.is_some_and(|backing| (backing.decays)(purgeable));
+        let slack = if decays { DECAYING_SLACK } else { SLACK };
+        if purgeable > self.purge_above.max(slack + used / 4) {
             self.purge();
             // What the system refuses it would refuse again.
             let refused = self.bytes(self.buddy.purgeable());
@@ -415,15 +425,41 @@ impl Heap {
 
     /// Gives free pages back to the system, and says how many bytes.
     pub(super) fn purge(&mut self) -> usize {
+        let purged = self.purge_some(&mut Sweep::default(), u32::MAX);
+        self.bytes(purged)
+    }
+
+    /// Begins a round of decay: what has been free since the last one is to be purged.
+    pub(super) fn begin_decay(&mut self) {
+        self.decaying = self.buddy.take_idle();
+        self.sweep = Sweep::default();
+    }
+
+    /// Purges some more of what this round is to. Says whether there is more.
+    pub(super) fn decay(&mut self) -> bool {
+        /// Takes less than a millisecond.
+        const STEP: u32 = (4 << 20) >> SPAN_GRANULE_SHIFT;
+        let mut sweep = self.sweep;
+        let purged = self.purge_some(&mut sweep, self.decaying.min(STEP));
+        self.sweep = sweep;
+        self.decaying = if purged == 0 { 0 } else { self.decaying.saturating_sub(purged) };
+        self.decaying > 0
+    }
+
+    /// Free bytes that could be purged.
+    pub(super) fn purgeable(&self) -> usize {
+        self.bytes(self.buddy.purgeable())
+    }
+
+    fn purge_some(&mut self, sweep: &mut Sweep, most: u32) -> u32 {
         let Some(backing) = self.backing else { return 0 };
         let (first, shift) = (self.first, self.shift);
-        let purged = self.buddy.purge(|start, end| {
+        self.buddy.purge(sweep, most, |start, end| {
             // SAFETY: the granules lie in the heap (H1).
             let address = unsafe { first.add(start.index() << shift) };
             // SAFETY: they are free and committed.
             unsafe { (backing.purge)(address, (end.0 - start.0) as usize * (1 << shift)) }
-        });
-        self.bytes(purged)
+        })
     }
 
     /// Merges all that can be merged: spares, and spans that have no live object.

@@ -1,4 +1,9 @@
-//! The system: reserve, commit and purge memory, wait, errno. The only door to it.
+//! The system: reserve, commit and purge memory, wait, errno, threads. The only door to it.
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod raw;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) mod thread;
 
 use crate::error::Error;
 use core::ptr::NonNull;
@@ -102,10 +107,10 @@ pub(crate) unsafe fn purge(address: NonNull<u8>, size: usize) -> bool {
     if !address.addr().get().is_multiple_of(page) || !size.is_multiple_of(page) {
         return false;
     }
+    let arguments = [address.addr().get(), size, libc::MADV_DONTNEED as usize, 0];
+    // Not by libc, because the thread that purges may have no `errno`.
     // SAFETY: the caller's promise.
-    keeping_errno(|| unsafe {
-        libc::madvise(address.as_ptr().cast(), size, libc::MADV_DONTNEED) == 0
-    })
+    unsafe { raw::call(libc::SYS_madvise, arguments) == 0 }
 }
 
 /// Gives reserved memory back.

@@ -1,0 +1,62 @@
+//! A thread that libc doesn't know.
+//!
+//! `pthread_create` is out of the question where this is needed: it allocates, and waits for locks that the
+//! caller of `free` may hold, libc itself among them. A thread of our own has none of what libc gives to its
+//! threads; its thread-local variables, `errno` included, are those of the thread that started it. So what it
+//! runs touches none of them: it makes its system calls by itself.
+
+use super::{commit, page_size, raw, release, reserve};
+use core::ptr::{from_mut, from_ref};
+
+/// Bytes of its stack, which has a guard page besides.
+const STACK: usize = 32 << 10;
+
+/// What a thread of a program shares with the others.
+const FLAGS: libc::c_int = libc::CLONE_VM
+    | libc::CLONE_FS
+    | libc::CLONE_FILES
+    | libc::CLONE_SIGHAND
+    | libc::CLONE_THREAD
+    | libc::CLONE_SYSVSEM;
+
+/// Runs `body` in a thread of its own, which ends with it and takes no signals. False if the system refuses.
+pub(crate) fn start(body: extern "C" fn()) -> bool {
+    let size = STACK + page_size();
+    let Ok(stack) = reserve(size) else { return false };
+    // SAFETY: it has just been reserved, and the guard is its first page.
+    let usable = unsafe { commit(stack.add(page_size()), STACK) };
+    let all_signals = !0u64;
+    let mut before = 0;
+    mask_signals(&all_signals, Some(&mut before));
+    // SAFETY: the stack is the thread's own, and ends at a page's end.
+    let started = usable
+        && unsafe {
+            let start = stack.addr().get();
+            raw::clone(FLAGS.into(), body, start, size, start + size) > 0
+        };
+    mask_signals(&before, None);
+    if !started {
+        // SAFETY: nobody uses it.
+        unsafe { release(stack, size) };
+    }
+    started
+}
+
+/// Sets which signals the calling thread does not take; libc would not let us have all.
+fn mask_signals(blocked: &u64, before: Option<&mut u64>) {
+    let before = before.map_or(0, |before| from_mut(before).addr());
+    let arguments =
+        [libc::SIG_SETMASK as usize, from_ref(blocked).addr(), before, size_of::<u64>()];
+    // SAFETY: both point to sets of that size, or to none.
+    unsafe { raw::call(libc::SYS_rt_sigprocmask, arguments) };
+}
+
+/// Makes the calling thread sleep.
+pub(crate) fn sleep(milliseconds: u64) {
+    let time = libc::timespec {
+        tv_sec: (milliseconds / 1000) as libc::time_t,
+        tv_nsec: (milliseconds % 1000 * 1_000_000) as libc::c_long,
+    };
+    // SAFETY: it points to a time, and what is left of it is not asked for.
+    unsafe { raw::call(libc::SYS_nanosleep, [from_ref(&time).addr(), 0, 0, 0]) };
+}
