@@ -16,54 +16,50 @@
 //! `/etc/nsswitch.conf` at its first look-up wants memory while it holds that.
 
 use crate::text::say;
-use core::ffi::{CStr, c_void};
-use core::mem::transmute;
-use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use heapmaster::cache;
 
-/// A function of libc that may be missing.
-///
-/// Relaxed: it is stored before the handlers are registered that read it, and libc's lock on their list orders
-/// the two.
-struct Optional {
-    name: &'static CStr,
-    address: AtomicPtr<c_void>,
+// Functions of libc, null in one that hasn't got them. They are referred to weakly, which Rust has no words
+// for, rather than looked up: `dlsym` would load much of the dynamic linker for it.
+core::arch::global_asm!(
+    ".weak _IO_list_lock",
+    ".weak _IO_list_unlock",
+    ".weak _IO_list_resetlock",
+    ".pushsection .data.rel.ro.heapmaster_streams, \"aw\", @progbits",
+    ".balign 8",
+    ".hidden heapmaster_lock_streams",
+    ".globl heapmaster_lock_streams",
+    "heapmaster_lock_streams: .8byte _IO_list_lock",
+    ".hidden heapmaster_unlock_streams",
+    ".globl heapmaster_unlock_streams",
+    "heapmaster_unlock_streams: .8byte _IO_list_unlock",
+    ".hidden heapmaster_reset_streams",
+    ".globl heapmaster_reset_streams",
+    "heapmaster_reset_streams: .8byte _IO_list_resetlock",
+    ".popsection",
+);
+
+type StreamsFn = Option<unsafe extern "C" fn()>;
+
+unsafe extern "C" {
+    #[link_name = "heapmaster_lock_streams"]
+    safe static LOCK_STREAMS: StreamsFn;
+    #[link_name = "heapmaster_unlock_streams"]
+    safe static UNLOCK_STREAMS: StreamsFn;
+    #[link_name = "heapmaster_reset_streams"]
+    safe static RESET_STREAMS: StreamsFn;
 }
 
-static LOCK_STREAMS: Optional = Optional::new(c"_IO_list_lock");
-static UNLOCK_STREAMS: Optional = Optional::new(c"_IO_list_unlock");
-static RESET_STREAMS: Optional = Optional::new(c"_IO_list_resetlock");
-
-impl Optional {
-    const fn new(name: &'static CStr) -> Self {
-        Self { name, address: AtomicPtr::new(null_mut()) }
-    }
-
-    fn look_up(&self) -> *mut c_void {
-        // SAFETY: the name is a C string.
-        unsafe { libc::dlsym(libc::RTLD_DEFAULT, self.name.as_ptr()) }
-    }
-
-    fn call(&self) {
-        let address = self.address.load(Relaxed);
-        if !address.is_null() {
-            // SAFETY: all three are `void f(void)` in every glibc that exports them.
-            unsafe { transmute::<*mut c_void, unsafe extern "C" fn()>(address)() };
-        }
+fn call(function: StreamsFn) {
+    // All or none: a libc without them (musl) doesn't lock that list in `fork` either.
+    let all = [LOCK_STREAMS, UNLOCK_STREAMS, RESET_STREAMS].iter().all(Option::is_some);
+    if let Some(function) = function.filter(|_| all) {
+        // SAFETY: all three are `void f(void)` in every glibc that exports them.
+        unsafe { function() }
     }
 }
 
 /// Registers the handlers. Called once, by the constructor.
 pub(crate) fn register() {
-    let streams = [&LOCK_STREAMS, &UNLOCK_STREAMS, &RESET_STREAMS];
-    let addresses = streams.map(Optional::look_up);
-    // All or none: a libc without them (musl) doesn't lock that list in `fork` either.
-    if addresses.iter().all(|address| !address.is_null()) {
-        for (function, address) in streams.iter().zip(addresses) {
-            function.address.store(address, Relaxed);
-        }
-    }
     // SAFETY: the handlers live as long as the process: the library is never unloaded.
     let refused = unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
     if refused != 0 {
@@ -72,19 +68,19 @@ pub(crate) fn register() {
 }
 
 unsafe extern "C" fn prepare() {
-    LOCK_STREAMS.call();
+    call(LOCK_STREAMS);
     cache::before_fork();
 }
 
 unsafe extern "C" fn parent() {
     // SAFETY: `prepare` ran in this thread, and this is the process it ran in.
     unsafe { cache::after_fork_in_parent() };
-    UNLOCK_STREAMS.call();
+    call(UNLOCK_STREAMS);
 }
 
 unsafe extern "C" fn child() {
     // SAFETY: `prepare` ran in this thread, of which this is the copy.
     unsafe { cache::after_fork_in_child() };
     // Reset, not unlocked: if there were several threads, glibc has already reset it.
-    RESET_STREAMS.call();
+    call(RESET_STREAMS);
 }

@@ -16,6 +16,7 @@
 //! operators      operator new and delete                         c, runtime
 //! fork           a child that can allocate                       text
 //! last_words     what becomes of a panic                         text
+//! unwind         the unwinder, which is never needed             names nothing else
 //! ```
 //!
 //! Every function here may be called before this library's constructor, by any thread, inside any other
@@ -38,6 +39,7 @@ mod operators;
 mod runtime;
 mod settings;
 mod text;
+mod unwind;
 
 use core::ffi::{c_char, c_int};
 

@@ -294,7 +294,15 @@ impl Buddy {
     /// Cuts a block that was removed from the free ones down to `order`: the upper halves become free.
     fn split(&mut self, head: Granule, from: Order, order: Order) {
         for half in (order.0..from.0).rev().map(Order) {
-            self.insert(head.plus(half.granules()), half);
+            let upper = head.plus(half.granules());
+            match self.spares.get_mut(half.index()) {
+                // Where metadata is backed by pages as it is written to, an order's first bit costs two of them.
+                Some(spare) if self.touched.is_some() && *spare == NO_SPARE => {
+                    *spare = upper.0;
+                    self.set_tag(upper, Tag::Free(half));
+                }
+                _ => self.insert(upper, half),
+            }
         }
         self.free -= order.granules();
     }

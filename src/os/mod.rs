@@ -1,16 +1,12 @@
 //! The system: reserve, commit and purge memory, wait, errno, threads. The only door to it.
 
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod raw;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod thread;
 
 use crate::error::Error;
-use core::ptr::NonNull;
+use core::ptr::{NonNull, from_mut, with_exposed_provenance_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
-use libc::{
-    MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE,
-};
+use libc::{MAP_ANONYMOUS, MAP_NORESERVE, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE};
 use spin::RelaxStrategy;
 
 /// Waits for a lock by giving the processor away after a short spin: whoever holds the lock may be waiting
@@ -62,7 +58,7 @@ pub(crate) fn page_size() -> usize {
     match PAGE_SIZE.load(Ordering::Relaxed) {
         0 => {
             // SAFETY: it has no preconditions.
-            let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+            let size = unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize;
             PAGE_SIZE.store(size, Ordering::Relaxed);
             size
         }
@@ -75,15 +71,14 @@ pub(crate) fn page_size() -> usize {
 /// # Errors
 /// `System`, if the system refuses.
 pub(crate) fn reserve(size: usize) -> Result<NonNull<u8>, Error> {
-    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    keeping_errno(|| {
-        // SAFETY: a new mapping, at an address of the system's choice, touches nobody's memory.
-        let address = unsafe { libc::mmap(core::ptr::null_mut(), size, PROT_NONE, flags, -1, 0) };
-        match NonNull::new(address.cast()) {
-            Some(address) if address.as_ptr() != MAP_FAILED.cast() => Ok(address),
-            _ => Err(Error::System { call: "mmap", errno: errno() }),
-        }
-    })
+    const FLAGS: libc::c_int = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    let arguments = [0, size, PROT_NONE as usize, FLAGS as usize, usize::MAX, 0];
+    // SAFETY: a new mapping, at an address of the system's choice, touches nobody's memory.
+    let result = unsafe { raw::call(libc::SYS_mmap, arguments) };
+    match NonNull::new(with_exposed_provenance_mut(result as usize)) {
+        Some(address) if !(-4095..0).contains(&result) => Ok(address),
+        _ => Err(Error::System { call: "mmap", errno: -result as i32 }),
+    }
 }
 
 /// Makes reserved memory usable; it reads as zero. False if the system refuses.
@@ -91,10 +86,9 @@ pub(crate) fn reserve(size: usize) -> Result<NonNull<u8>, Error> {
 /// # Safety
 /// The pages are reserved, and nobody uses them.
 pub(crate) unsafe fn commit(address: NonNull<u8>, size: usize) -> bool {
+    let arguments = [address.addr().get(), size, (PROT_READ | PROT_WRITE) as usize];
     // SAFETY: the caller's promise.
-    keeping_errno(|| unsafe {
-        libc::mprotect(address.as_ptr().cast(), size, PROT_READ | PROT_WRITE) == 0
-    })
+    unsafe { raw::call(libc::SYS_mprotect, arguments) == 0 }
 }
 
 /// Gives the pages of committed memory back; it stays usable, and reads as zero. False, with nothing done,
@@ -107,8 +101,7 @@ pub(crate) unsafe fn purge(address: NonNull<u8>, size: usize) -> bool {
     if !address.addr().get().is_multiple_of(page) || !size.is_multiple_of(page) {
         return false;
     }
-    let arguments = [address.addr().get(), size, libc::MADV_DONTNEED as usize, 0];
-    // Not by libc, because the thread that purges may have no `errno`.
+    let arguments = [address.addr().get(), size, libc::MADV_DONTNEED as usize];
     // SAFETY: the caller's promise.
     unsafe { raw::call(libc::SYS_madvise, arguments) == 0 }
 }
@@ -119,17 +112,18 @@ pub(crate) unsafe fn purge(address: NonNull<u8>, size: usize) -> bool {
 /// The range is one that was reserved, and nobody uses it.
 pub(crate) unsafe fn release(address: NonNull<u8>, size: usize) {
     // SAFETY: the caller's promise.
-    keeping_errno(|| unsafe { libc::munmap(address.as_ptr().cast(), size) });
+    unsafe { raw::call(libc::SYS_munmap, [address.addr().get(), size]) };
 }
 
 /// The smallest limit that the system sets to the process's address space or data, if it sets one.
 pub(crate) fn memory_limit() -> Option<usize> {
     let limits = [libc::RLIMIT_AS, libc::RLIMIT_DATA].map(|resource| {
         let mut limit =
-            libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+            libc::rlimit64 { rlim_cur: libc::RLIM64_INFINITY, rlim_max: libc::RLIM64_INFINITY };
+        let arguments = [0, resource as usize, 0, from_mut(&mut limit).addr()];
         // SAFETY: it writes to the struct it is given; if it fails the struct says that there is no limit.
-        keeping_errno(|| unsafe { libc::getrlimit(resource, &mut limit) });
-        (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as usize)
+        unsafe { raw::call(libc::SYS_prlimit64, arguments) };
+        (limit.rlim_cur != libc::RLIM64_INFINITY).then_some(limit.rlim_cur as usize)
     });
     limits.into_iter().flatten().min()
 }
@@ -137,20 +131,19 @@ pub(crate) fn memory_limit() -> Option<usize> {
 /// Whether the system accounts for every page that could be written to, and reservations have to be
 /// modest (`vm.overcommit_memory=2`).
 pub(crate) fn commits_strictly() -> bool {
-    keeping_errno(|| {
-        let mut mode = [0u8; 1];
-        // SAFETY: the path ends in a NUL, and the buffer has the size given.
-        unsafe {
-            let path = c"/proc/sys/vm/overcommit_memory";
-            let file = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-            if file < 0 {
-                return false;
-            }
-            libc::read(file, mode.as_mut_ptr().cast(), mode.len());
-            libc::close(file);
+    let path = c"/proc/sys/vm/overcommit_memory".as_ptr().addr();
+    let mut mode = [0u8; 1];
+    // SAFETY: the path ends in a NUL, and the buffer has the size given.
+    unsafe {
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+        let file = raw::call(libc::SYS_openat, [libc::AT_FDCWD as usize, path, flags as usize]);
+        if file < 0 {
+            return false;
         }
-        mode == *b"2"
-    })
+        raw::call(libc::SYS_read, [file as usize, mode.as_mut_ptr().addr(), mode.len()]);
+        raw::call(libc::SYS_close, [file as usize]);
+    }
+    mode == *b"2"
 }
 
 /// Something that is done when a thread ends; see [`at_thread_end`].

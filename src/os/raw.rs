@@ -1,16 +1,25 @@
-//! System calls without libc, which leave `errno` and everything else of the thread alone.
+//! System calls without libc: they leave `errno` and everything else of the thread alone, and the pages of libc
+//! that a program doesn't need are not loaded for our sake.
 
 use core::arch::asm;
 use core::ffi::c_long;
 
-/// Makes a system call. Negative results are error numbers.
+/// Makes a system call with up to six arguments. Negative results down to -4095 are error numbers.
 ///
 /// # Safety
 /// As the call says of its arguments.
+pub(super) unsafe fn call<const N: usize>(number: c_long, arguments: [usize; N]) -> isize {
+    let mut all = [0; 6];
+    all[..N].copy_from_slice(&arguments);
+    // SAFETY: the caller's promise.
+    unsafe { call_with_six(number, all) }
+}
+
 #[cfg(target_arch = "x86_64")]
-pub(super) unsafe fn call(number: c_long, arguments: [usize; 4]) -> isize {
+#[inline(always)]
+unsafe fn call_with_six(number: c_long, arguments: [usize; 6]) -> isize {
     let result;
-    // SAFETY: the caller's promise; the kernel changes these registers alone.
+    // SAFETY: the caller's promise; the kernel changes no other register.
     unsafe {
         asm!(
             "syscall",
@@ -19,6 +28,8 @@ pub(super) unsafe fn call(number: c_long, arguments: [usize; 4]) -> isize {
             in("rsi") arguments[1],
             in("rdx") arguments[2],
             in("r10") arguments[3],
+            in("r8") arguments[4],
+            in("r9") arguments[5],
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),
@@ -27,12 +38,9 @@ pub(super) unsafe fn call(number: c_long, arguments: [usize; 4]) -> isize {
     result
 }
 
-/// Makes a system call. Negative results are error numbers.
-///
-/// # Safety
-/// As the call says of its arguments.
 #[cfg(target_arch = "aarch64")]
-pub(super) unsafe fn call(number: c_long, arguments: [usize; 4]) -> isize {
+#[inline(always)]
+unsafe fn call_with_six(number: c_long, arguments: [usize; 6]) -> isize {
     let result;
     // SAFETY: the caller's promise; the kernel changes no other register.
     unsafe {
@@ -43,6 +51,8 @@ pub(super) unsafe fn call(number: c_long, arguments: [usize; 4]) -> isize {
             in("x1") arguments[1],
             in("x2") arguments[2],
             in("x3") arguments[3],
+            in("x4") arguments[4],
+            in("x5") arguments[5],
             options(nostack),
         );
     }

@@ -58,5 +58,5 @@ pub(crate) fn sleep(milliseconds: u64) {
         tv_nsec: (milliseconds % 1000 * 1_000_000) as libc::c_long,
     };
     // SAFETY: it points to a time, and what is left of it is not asked for.
-    unsafe { raw::call(libc::SYS_nanosleep, [from_ref(&time).addr(), 0, 0, 0]) };
+    unsafe { raw::call(libc::SYS_nanosleep, [from_ref(&time).addr(), 0]) };
 }

@@ -374,9 +374,11 @@ impl Slab {
             self.next[id.index()] = None;
         } else {
             let room = self.room_of(id, span);
-            // A full span has none.
-            self.rooms_of[id.index()] -= u32::from(self.rooms.test(room));
-            self.rooms.clear(room);
+            // A full span has none. What is not written to takes no memory.
+            if self.rooms.test(room) {
+                self.rooms_of[id.index()] -= 1;
+                self.rooms.clear(room);
+            }
         }
         self.retire_unlisted(buddy, span);
     }
