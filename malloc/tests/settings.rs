@@ -52,11 +52,12 @@ fn names_that_only_resemble_a_setting_are_left_alone() {
 fn help_lists_every_setting_with_its_values() {
     let outcome = echo().env("HEAPMASTER_HELP", "yes").succeed();
     let lines: Vec<_> = outcome.stderr.lines().collect();
-    assert_eq!(lines.len(), 3, "{outcome}");
+    assert_eq!(lines.len(), 4, "{outcome}");
     assert!(lines[0].starts_with("heapmaster: HEAPMASTER_ON_MISUSE: "), "{outcome}");
     assert!(lines[0].ends_with(": abort (default), report, ignore"), "{outcome}");
-    assert!(lines[1].starts_with("heapmaster: HEAPMASTER_STATS_AT_EXIT: "), "{outcome}");
-    assert!(lines[2].starts_with("heapmaster: HEAPMASTER_HELP: "), "{outcome}");
+    assert!(lines[1].starts_with("heapmaster: HEAPMASTER_DECAY: "), "{outcome}");
+    assert!(lines[2].starts_with("heapmaster: HEAPMASTER_STATS_AT_EXIT: "), "{outcome}");
+    assert!(lines[3].starts_with("heapmaster: HEAPMASTER_HELP: "), "{outcome}");
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub(crate) struct Cache {
     slot_of: Cell<[u16; UNITS]>,
     slots: [Slot; CLASSES],
     rooms: [Cell<Option<NonNull<Span>>>; CLASSES],
+    /// Spans of each class that its thread has taken out of the pool.
+    taken: [Cell<u8>; CLASSES],
     /// The cache made before this one.
     older: AtomicPtr<Cache>,
     /// The next of those without a thread.
@@ -75,6 +77,7 @@ impl Cache {
             slot_of: Cell::new([0; UNITS]),
             slots: [const { Slot::new() }; CLASSES],
             rooms: [const { Cell::new(None) }; CLASSES],
+            taken: [const { Cell::new(0) }; CLASSES],
             older: AtomicPtr::new(core::ptr::null_mut()),
             idle: AtomicPtr::new(core::ptr::null_mut()),
         }
@@ -102,8 +105,7 @@ impl Cache {
         // SAFETY: the map is written before the cache is a thread's, and there is no reference to it.
         let span = unsafe { &*self.map.as_ptr() }.holding(address)?;
         // SAFETY: the map has a descriptor for every granule.
-        let owner = unsafe { span.as_ref() }.owner().load(Relaxed);
-        core::ptr::eq(owner, &self.inbox).then_some(span)
+        unsafe { span.as_ref() }.is_owned_by(&self.inbox).then_some(span)
     }
 
     /// Gives a span of this cache another state.
@@ -126,29 +128,27 @@ impl Cache {
         &self.rooms[unsafe { span.as_ref() }.class().index()]
     }
 
-    /// Adds a span to the list of its class: first if it is lower than the first, else second. Low addresses
-    /// fill up, and high ones run empty.
+    /// Adds a span to the list of its class, before the first that is higher: low addresses fill up, and high
+    /// ones run empty. In a long list it may come too early.
     fn link(&self, span: NonNull<Span>) {
+        const STEPS: usize = 32;
         let list = self.list(span);
-        let first = list.get();
         // SAFETY: all of them are this cache's own (C2), and so have an annex.
-        unsafe {
-            let annex = Annex::of(span).as_ref();
-            match first.filter(|&first| first < span) {
-                None => {
-                    annex.before.set(None);
-                    annex.after.set(first);
-                    list.set(Some(span));
-                }
-                Some(first) => {
-                    let first_annex = Annex::of(first).as_ref();
-                    annex.before.set(Some(first));
-                    annex.after.set(first_annex.after.replace(Some(span)));
-                }
-            }
-            if let Some(after) = annex.after.get() {
-                Annex::of(after).as_ref().before.set(Some(span));
-            }
+        let annex_of = |span| unsafe { Annex::of(span).as_ref() };
+        let (mut before, mut after) = (None, list.get());
+        for _ in 0..STEPS {
+            let Some(lower) = after.filter(|&next| next < span) else { break };
+            before = after;
+            after = annex_of(lower).after.get();
+        }
+        annex_of(span).before.set(before);
+        annex_of(span).after.set(after);
+        match before {
+            None => list.set(Some(span)),
+            Some(before) => annex_of(before).after.set(Some(span)),
+        }
+        if let Some(after) = after {
+            annex_of(after).before.set(Some(span));
         }
     }
 
@@ -253,9 +253,10 @@ impl Cache {
             self.settle(span, State::Current);
             return self.fill(slot, span);
         }
-        let Some(span) = default_pool().take_span(id, NonNull::from(&self.inbox)) else {
-            return false;
-        };
+        let taken = &self.taken[id.index()];
+        let inbox = NonNull::from(&self.inbox);
+        let Some(span) = default_pool().take_span(id, inbox, taken.get()) else { return false };
+        taken.set(taken.get().saturating_add(1));
         self.fill(slot, span)
     }
 
@@ -281,6 +282,7 @@ impl Cache {
                 self.unlink(span);
                 self.give(span);
             }
+            self.taken[id.index()].set(0);
         }
         default_pool().leave(&self.inbox);
     }

@@ -13,9 +13,14 @@ use core::sync::atomic::Ordering::Acquire;
 use spin::RelaxStrategy;
 
 impl<R: RelaxStrategy> Inner<R> {
-    fn take_span(&mut self, id: ClassId, owner: NonNull<Inbox>) -> Option<NonNull<Span>> {
+    fn take_span(
+        &mut self,
+        id: ClassId,
+        owner: NonNull<Inbox>,
+        taken: u8,
+    ) -> Option<NonNull<Span>> {
         let request = Request { size: id.class().size as usize, alignment: MIN_ALIGNMENT };
-        let take = |heap: &mut Heap, budget| heap.take_span(id, budget, owner);
+        let take = |heap: &mut Heap, budget| heap.take_span(id, budget, owner, taken);
         self.first_heap_that(|heap, budget| take(heap, budget)).or_else(|| {
             self.first_heap_that(
                 |heap, budget| {
@@ -89,10 +94,15 @@ impl<R: RelaxStrategy> Inner<R> {
 
 /// For the caches.
 impl<R: RelaxStrategy> MemoryPool<R> {
-    /// Takes a span of the class that has room for an owner, if a heap has one.
-    pub(crate) fn take_span(&self, id: ClassId, owner: NonNull<Inbox>) -> Option<NonNull<Span>> {
+    /// Takes a span of the class that has room for an owner, who has taken so many before, if a heap has one.
+    pub(crate) fn take_span(
+        &self,
+        id: ClassId,
+        owner: NonNull<Inbox>,
+        taken: u8,
+    ) -> Option<NonNull<Span>> {
         let mut inner = self.lock();
-        let span = inner.take_span(id, owner);
+        let span = inner.take_span(id, owner, taken);
         let due = inner.low_memory_due();
         drop(inner);
         self.warn(due);

@@ -45,10 +45,13 @@ pub(crate) struct Class {
     pub(crate) magic: u64,
     /// Order of the span that suits the class best.
     pub(crate) span_order: u8,
+    /// The order of an owner's first span, which may never get full.
+    pub(crate) first_span_order: u8,
 }
 
 static TABLE: [Class; CLASSES] = {
-    let mut table = [const { Class { size: 0, magic: 0, span_order: 0 } }; CLASSES];
+    let mut table =
+        [const { Class { size: 0, magic: 0, span_order: 0, first_span_order: 0 } }; CLASSES];
     let mut id = 0;
     while id < CLASSES {
         table[id] = Class::new(size_of_class(id));
@@ -88,7 +91,8 @@ const fn span_bytes(order: u8) -> usize {
 impl Class {
     const fn new(size: usize) -> Class {
         let magic = (1u128 << 64).div_ceil(size as u128) as u64;
-        Class { size: size as u32, magic, span_order: best_span_order(size) }
+        let (span_order, first_span_order) = (best_span_order(size), first_span_order(size));
+        Class { size: size as u32, magic, span_order, first_span_order }
     }
 
     /// The smallest order of a span that has an object.
@@ -125,15 +129,52 @@ const fn best_span_order(size: usize) -> u8 {
     best
 }
 
+/// The smallest order that has two objects and wastes less than 1/8, or the best.
+const fn first_span_order(size: usize) -> u8 {
+    let best = best_span_order(size);
+    let mut order = 0;
+    while order < best && (span_bytes(order) / size < 2 || waste(size, order) >= 65_536 / 8) {
+        order += 1;
+    }
+    order
+}
+
 /// Index of the object that holds byte `offset` of a span, and whether the byte is its first, by one
 /// multiplication with the reciprocal: `offset * magic` has the quotient in its upper half, and a lower
 /// half below `magic` if and only if nothing remains (Lemire, Kaser and Kurz, "Faster remainder by direct
 /// computation", 2019). Exact for every offset in a span, which a test shows for each of them. With a
 /// magic of 0 no byte is the first of an object.
 #[inline(always)]
-pub(crate) fn locate(magic: u64, offset: u32) -> (usize, bool) {
-    let product = offset as u128 * magic as u128;
-    ((product >> 64) as usize, (product as u64) < magic)
+pub(crate) fn locate(magic: &u64, offset: u32) -> (usize, bool) {
+    let (quotient, remainder) = multiply(magic, offset);
+    (quotient as usize, remainder < *magic)
+}
+
+/// Upper and lower half of the product. By hand, because the compiler would not multiply with what is in
+/// memory, although it reads it again for the comparison.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn multiply(magic: &u64, offset: u32) -> (u64, u64) {
+    let (high, low);
+    // SAFETY: it reads what it has a reference to.
+    unsafe {
+        core::arch::asm!(
+            "mul qword ptr [{magic}]",
+            magic = in(reg) magic,
+            inlateout("rax") offset as u64 => low,
+            lateout("rdx") high,
+            options(pure, readonly, nostack),
+        );
+    }
+    (high, low)
+}
+
+/// Upper and lower half of the product.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn multiply(magic: &u64, offset: u32) -> (u64, u64) {
+    let product = offset as u128 * *magic as u128;
+    ((product >> 64) as u64, product as u64)
 }
 
 impl ClassId {
@@ -216,7 +257,7 @@ mod tests {
         for class in &TABLE {
             for offset in 0..span_bytes(MAX_SPAN_ORDER) as u32 {
                 let exact = ((offset / class.size) as usize, offset % class.size == 0);
-                assert_eq!(locate(class.magic, offset), exact, "size {}", class.size);
+                assert_eq!(locate(&class.magic, offset), exact, "size {}", class.size);
             }
         }
     }

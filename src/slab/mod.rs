@@ -411,17 +411,20 @@ impl Slab {
         self.retire(buddy, span);
     }
 
-    /// Takes a span of the class that has room, or a new one, for an owner.
+    /// Takes a span of the class that has room, or a new one, for an owner who has taken so many before. The first
+    /// ones are small: of most classes a thread needs a few objects.
     pub(crate) fn take(
         &mut self,
         buddy: &mut Buddy,
         id: ClassId,
         budget: u32,
         owner: NonNull<Inbox>,
+        taken: u8,
     ) -> Option<NonNull<Span>> {
+        let order = id.class().first_span_order.saturating_add(taken).min(self.span_order(id));
         let span = match self.take_room(id) {
             Some(span) => span,
-            None => self.new_span(buddy, id, self.span_order(id), budget)?,
+            None => self.new_span(buddy, id, order, budget)?,
         };
         // SAFETY: the span is in use (L1).
         let descriptor = unsafe { span.as_ref() };

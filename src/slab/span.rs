@@ -19,6 +19,8 @@ use super::class::{ClassId, MAX_OBJECTS, locate};
 use super::remote::{self, Inbox, Remote};
 use crate::buddy::Order;
 use core::cell::Cell;
+#[cfg(target_arch = "x86_64")]
+use core::mem::offset_of;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64};
@@ -44,8 +46,9 @@ pub(crate) enum State {
 /// Descriptor of a span; one cache line.
 #[repr(C, align(64))]
 pub(crate) struct Span {
-    free: [AtomicU64; WORDS],
+    /// First, where the multiplication needs no offset.
     magic: AtomicU64,
+    free: [AtomicU64; WORDS],
     /// The cache that owns it, null for the pool; see `remote` for the lowest bit.
     owner: AtomicPtr<Inbox>,
     /// Lower half of the first object's address.
@@ -99,6 +102,32 @@ pub(crate) struct Slot {
 
 /// The word of the slots that have no span.
 static NO_OBJECTS: AtomicU64 = AtomicU64::new(0);
+
+/// Whether bit `index`, modulo the word's bits, is set. By hand, because the compiler would keep a copy of the word
+/// to compare with, or make a mask of the bit.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn has_bit(word: u64, index: usize) -> bool {
+    // SAFETY: it reads two registers.
+    unsafe {
+        core::arch::asm!(
+            "bt {word}, {index}",
+            "jc {set}",
+            word = in(reg) word,
+            index = in(reg) index,
+            set = label { return true },
+            options(nomem, nostack),
+        );
+    }
+    false
+}
+
+/// Whether bit `index`, modulo the word's bits, is set.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn has_bit(word: u64, index: usize) -> bool {
+    word >> (index % WORD) & 1 != 0
+}
 
 impl Slot {
     /// A slot without a span.
@@ -219,7 +248,7 @@ impl Span {
         // asks about an object that isn't live they may be those of another span, but any bits will do.
         let (index, starts) = unsafe {
             let offset = (address as u32).wrapping_sub(*self.base.as_ptr());
-            locate(*self.magic.as_ptr(), offset)
+            locate(&*self.magic.as_ptr(), offset)
         };
         starts.then_some(index)
     }
@@ -233,11 +262,10 @@ impl Span {
         // has at most one object's bytes behind its last.
         let word = unsafe { self.free.get_unchecked(index / WORD) };
         let before = word.load(Relaxed);
-        let after = before | 1 << (index % WORD);
-        if after == before {
+        if has_bit(before, index) {
             return Err(Refused);
         }
-        word.store(after, Relaxed);
+        word.store(before | 1 << (index % WORD), Relaxed);
         let countdown = self.countdown.get().wrapping_sub(1);
         self.countdown.set(countdown);
         Ok(countdown == 0)
@@ -283,7 +311,7 @@ impl Span {
     /// What lies at `address`, which is inside the span.
     pub(crate) fn place(&self, address: usize) -> Place {
         let offset = (address as u32).wrapping_sub(self.base.load(Relaxed));
-        let (index, starts) = locate(self.magic.load(Relaxed), offset);
+        let (index, starts) = locate(&self.magic.load(Relaxed), offset);
         if index >= self.capacity() {
             Place::Padding
         } else if self.is_free(index) {
@@ -376,6 +404,35 @@ impl Span {
     pub(super) fn set_owner(&self, owner: *mut Inbox, remote: Option<&Remote>) {
         let owes = !owner.is_null() && remote.is_some_and(|remote| !remote.is_empty());
         self.owner.store(if owes { remote::marked(owner) } else { owner }, Release);
+    }
+
+    /// Whether this cache owns the span, which is not marked.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(crate) fn is_owned_by(&self, cache: *const Inbox) -> bool {
+        // Relaxed: an owner sees its own spans as its own. By hand, because the compiler would not compare with
+        // what is atomic in memory.
+        // SAFETY: it reads a field of a descriptor that there is a reference to.
+        unsafe {
+            core::arch::asm!(
+                "cmp qword ptr [{span} + {owner}], {cache}",
+                "jne {other}",
+                span = in(reg) self,
+                owner = const offset_of!(Span, owner),
+                cache = in(reg) cache,
+                other = label { return false },
+                options(readonly, nostack),
+            );
+        }
+        true
+    }
+
+    /// Whether this cache owns the span, which is not marked.
+    #[cfg(not(target_arch = "x86_64"))]
+    #[inline(always)]
+    pub(crate) fn is_owned_by(&self, cache: *const Inbox) -> bool {
+        // Relaxed: an owner sees its own spans as its own.
+        core::ptr::eq(self.owner.load(Relaxed), cache)
     }
 
     /// The cache that owns the span, null for the pool.

@@ -252,16 +252,17 @@ impl Heap {
         span.addr().get().wrapping_sub(self.metadata.addr().get()) < self.metadata_bytes
     }
 
-    /// Takes a span for an owner, with up to `budget` bytes of free granules.
+    /// Takes a span for an owner, who has taken so many of the class, with up to `budget` bytes of free granules.
     pub(super) fn take_span(
         &mut self,
         id: ClassId,
         budget: usize,
         owner: NonNull<Inbox>,
+        taken: u8,
     ) -> Option<NonNull<Span>> {
         let granules = self.granules_in(budget);
         let (slab, buddy) = self.slab_mut()?;
-        slab.take(buddy, id, granules, owner)
+        slab.take(buddy, id, granules, owner, taken)
     }
 
     /// Does something to a span of this heap, and says how many granules became free.
