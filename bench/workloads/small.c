@@ -1,8 +1,8 @@
-// Small objects: each thread keeps 1024 blocks of 16 to 256 bytes and replaces random ones.
+// Small objects: each thread keeps 10,000 blocks of 16 to 256 bytes and replaces random ones.
 
 #include "workload.h"
 
-enum { BLOCKS = 1024 };
+enum { BLOCKS = 10000 };
 
 static void *replace(void *argument) {
     Worker *worker = argument;

@@ -3,8 +3,8 @@
 //! A thread's cache owns spans of the pool, and uses them without a lock: one current span a size class, from
 //! whose slot objects are allocated, and a list of others that have room. Full ones are in no list; they
 //! come back by their countdown, when an object of them is released. What other threads release comes through the
-//! inbox, which is looked into before a span is taken out of the pool. Spans that run empty go back to it at
-//! once, but for current ones.
+//! inbox, which is looked into before spans are taken out of the pool. Spans that run empty go back to it at
+//! once, but for current ones and a few more.
 //!
 //! A cache outlives its thread, and waits for the next one. Full spans remain its own meanwhile: what is
 //! released of them is posted, and whoever posts it to a cache that has no thread gives the span to the pool.
@@ -40,11 +40,19 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize};
 const UNIT: usize = 16;
 const UNITS: usize = MAX_OBJECT / UNIT + 1;
 
+/// Bytes of empty spans that a cache keeps.
+const KEPT: usize = 64 << 10;
+
+/// Spans that a cache wants before it empties its inbox: those that were posted have more to collect then.
+const PATIENCE: u8 = 4;
+
 /// A thread's spans.
-#[repr(C)]
+#[repr(C, align(128))]
 pub(crate) struct Cache {
     /// First, so that its address is the cache's.
     inbox: Inbox,
+    /// So that others' postings don't take away the line that the thread reads next.
+    _apart: [u8; 128 - size_of::<Inbox>()],
     /// Of the heap that most blocks are in.
     map: Cell<SpanMap>,
     /// For each size in units, rounded up, the distance of its class's slot from the first, in bytes.
@@ -53,6 +61,10 @@ pub(crate) struct Cache {
     rooms: [Cell<Option<NonNull<Span>>>; CLASSES],
     /// Spans of each class that its thread has taken out of the pool.
     taken: [Cell<u8>; CLASSES],
+    /// Spans that were wanted since the inbox was last emptied.
+    waited: Cell<u8>,
+    /// Bytes of the spans in the lists that have no live object.
+    kept: Cell<usize>,
     /// The cache made before this one.
     older: AtomicPtr<Cache>,
     /// The next of those without a thread.
@@ -73,11 +85,14 @@ impl Cache {
     const fn empty() -> Cache {
         Cache {
             inbox: Inbox::new(),
+            _apart: [0; 128 - size_of::<Inbox>()],
             map: Cell::new(SpanMap::EMPTY),
             slot_of: Cell::new([0; UNITS]),
             slots: [const { Slot::new() }; CLASSES],
             rooms: [const { Cell::new(None) }; CLASSES],
             taken: [const { Cell::new(0) }; CLASSES],
+            waited: Cell::new(0),
+            kept: Cell::new(0),
             older: AtomicPtr::new(core::ptr::null_mut()),
             idle: AtomicPtr::new(core::ptr::null_mut()),
         }
@@ -174,11 +189,25 @@ impl Cache {
         match descriptor.state() {
             State::Current => self.settle(span, State::Current),
             State::Full => self.wake(span, 0),
-            State::Room => {
-                self.unlink(span);
-                self.give(span);
-            }
+            State::Room => self.emptied(span),
         }
+    }
+
+    /// A span of the lists has no live object any more. A few are kept for a while, since taking one out of the
+    /// pool costs as much as some dozens of allocations.
+    fn emptied(&self, span: NonNull<Span>) {
+        let kept = self.kept.get() + self.bytes_of(span);
+        if kept <= KEPT {
+            self.kept.set(kept);
+        } else {
+            self.unlink(span);
+            self.give(span);
+        }
+    }
+
+    fn bytes_of(&self, span: NonNull<Span>) -> usize {
+        // SAFETY: it is this cache's own (C2).
+        unsafe { span.as_ref() }.bytes()
     }
 
     /// A full span has lost so many objects more than its countdown knows.
@@ -187,9 +216,13 @@ impl Cache {
         let descriptor = unsafe { span.as_ref() };
         self.count(span, descriptor.wake(objects));
         match descriptor.state() {
-            State::Room if descriptor.is_empty() => self.give(span),
-            State::Room => self.link(span),
-            _ => {}
+            State::Room => {
+                self.link(span);
+                if descriptor.is_empty() {
+                    self.emptied(span);
+                }
+            }
+            State::Full | State::Current => {}
         }
     }
 
@@ -203,6 +236,7 @@ impl Cache {
     #[cold]
     #[inline(never)]
     fn collect(&self) {
+        self.waited.set(0);
         for remote in self.inbox.take() {
             // SAFETY: what is posted lies behind a descriptor.
             let span = unsafe { SpanMap::span_of(remote) };
@@ -225,8 +259,7 @@ impl Cache {
                 State::Room => {
                     descriptor.count_down(collected.released as u16);
                     if descriptor.is_empty() {
-                        self.unlink(span);
-                        self.give(span);
+                        self.emptied(span);
                     }
                 }
             }
@@ -246,10 +279,17 @@ impl Cache {
             self.count(current, unsafe { current.as_ref() }.fall_asleep());
         }
         if self.rooms[id.index()].get().is_none() && self.inbox.has_post() {
-            self.collect();
+            self.waited.set(self.waited.get() + 1);
+            if self.waited.get() >= PATIENCE {
+                self.collect();
+            }
         }
         if let Some(span) = self.rooms[id.index()].get() {
             self.unlink(span);
+            // SAFETY: it is this cache's own (C2).
+            if unsafe { span.as_ref() }.is_empty() {
+                self.kept.set(self.kept.get() - self.bytes_of(span));
+            }
             self.settle(span, State::Current);
             return self.fill(slot, span);
         }
@@ -284,6 +324,7 @@ impl Cache {
             }
             self.taken[id.index()].set(0);
         }
+        self.kept.set(0);
         default_pool().leave(&self.inbox);
     }
 }

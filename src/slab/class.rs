@@ -84,7 +84,7 @@ const fn size_of_class(id: usize) -> usize {
     doubling + doubling / STEPS * ((id - linear) % STEPS + 1)
 }
 
-const fn span_bytes(order: u8) -> usize {
+pub(super) const fn span_bytes(order: u8) -> usize {
     1 << (SPAN_GRANULE_SHIFT as usize + order as usize)
 }
 

@@ -15,7 +15,7 @@
 //!   is [`CURRENT`] less the releases. So when a release brings it to 0 the owner has something to do, and
 //!   only then.
 
-use super::class::{ClassId, MAX_OBJECTS, locate};
+use super::class::{ClassId, MAX_OBJECTS, locate, span_bytes};
 use super::remote::{self, Inbox, Remote};
 use crate::buddy::Order;
 use core::cell::Cell;
@@ -361,10 +361,10 @@ impl Span {
 
     /// Free objects with which a cache uses a span again that was full. With a few at once its next
     /// allocations are fast ones; with each by itself, most would look for another span, where objects of
-    /// different ages share spans. What this leaves unused is less than an eighth.
+    /// different ages share spans. What this leaves unused is less than a quarter.
     #[inline]
     fn waking(&self) -> u16 {
-        (self.capacity.load(Relaxed) / 8).max(1)
+        (self.capacity.load(Relaxed) / 4).max(1)
     }
 
     /// [`Span::settle`] of a cache's full span that has lost so many objects more than the countdown knows, with
@@ -445,6 +445,11 @@ impl Span {
     #[inline]
     pub(crate) fn object_size(&self) -> usize {
         self.class().class().size as usize
+    }
+
+    /// Bytes of the span's block.
+    pub(crate) fn bytes(&self) -> usize {
+        span_bytes(self.order().0)
     }
 
     /// Number of objects, live and free.
