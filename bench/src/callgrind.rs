@@ -1,12 +1,14 @@
-//! Counts the instructions of a trace: this program runs itself under callgrind, with a hidden command
-//! that replays one trace on one peer.
+//! Counts instructions. For a trace this program runs itself under callgrind, with a hidden command that
+//! replays one trace on one peer.
 
 use std::env;
+use std::path::Path;
 use std::process::Command;
 
 use clap::Args;
 
 use crate::Result;
+use crate::mallocs::Malloc;
 use crate::peers::{self, Arena, Kind};
 use crate::region;
 use crate::trace::{self, REPLAY, Trace, Work};
@@ -31,16 +33,32 @@ impl Driver {
 
 /// Instructions that `count` operations of `work` take on this peer, the driver's own among them.
 pub fn instructions(peer: &Kind, work: &str, count: usize) -> Result<u64> {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(format!("--toggle-collect={REPLAY}"))
-        .arg(env::current_exe()?)
-        .args(["driver", peer.name, work, &count.to_string()])
-        .output()
-        .map_err(|error| format!("valgrind can't be run: {error}"))?;
+    let mut command = callgrind(REPLAY);
+    command.arg(env::current_exe()?).args(["driver", peer.name, work, &count.to_string()]);
+    instructions_of(&mut command)
+}
+
+/// Instructions of the program's function `measured`, and of what it calls, with this malloc.
+pub fn instructions_of_program(program: &Path, arguments: &[&str], malloc: &Malloc) -> Result<u64> {
+    let mut command = callgrind("measured");
+    command.arg(program).args(arguments).env("LD_PRELOAD", malloc.preload());
+    instructions_of(&mut command)
+}
+
+/// Counts in this function alone.
+fn callgrind(function: &str) -> Command {
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--max-threads=2000"])
+        .arg(format!("--toggle-collect={function}"));
+    command
+}
+
+fn instructions_of(command: &mut Command) -> Result<u64> {
+    let output = command.output().map_err(|error| format!("valgrind can't be run: {error}"))?;
     let messages = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        return Err(format!("{work} on {} failed under callgrind:\n{messages}", peer.name).into());
+        return Err(format!("{command:?} failed:\n{messages}").into());
     }
     collected(&messages).ok_or_else(|| format!("callgrind gave no count:\n{messages}").into())
 }

@@ -11,11 +11,11 @@ use crate::report::Table;
 use crate::sample::Sample;
 
 /// The end of the control's name.
-const AGAIN: &str = " again";
+pub const CONTROL: &str = " again";
 
 /// Whether a row of this name is the reference's second one.
 pub fn is_control(name: &str) -> bool {
-    name.ends_with(AGAIN)
+    name.ends_with(CONTROL)
 }
 
 /// Those who are compared; the first is the reference.
@@ -25,7 +25,7 @@ impl<T: Copy> Field<T> {
     /// The reference, its control, and the others.
     pub fn new(reference: (&str, T), others: impl IntoIterator<Item = (String, T)>) -> Self {
         let (name, it) = reference;
-        let mut entries = vec![(name.to_owned(), it), (format!("{name}{AGAIN}"), it)];
+        let mut entries = vec![(name.to_owned(), it), (format!("{name}{CONTROL}"), it)];
         entries.extend(others);
         Self(entries)
     }

@@ -56,11 +56,24 @@ enum Command {
     /// CPU time and peak memory of programs with each allocator as their malloc
     Malloc(Options),
     /// Instructions per operation, counted by callgrind
-    Instructions(Options),
+    Instructions {
+        #[command(flatten)]
+        options: Options,
+        /// Fail if HeapMaster takes 2 % more than the committed table says
+        #[arg(long)]
+        check: bool,
+        /// Write that table
+        #[arg(long, conflicts_with = "check")]
+        update: bool,
+    },
     /// How much of its region an allocator can hand out, at first and after long use
     Fragmentation(Options),
     /// CPU time per operation, in rounds over all peers
     Pool(Options),
+    /// How long single calls of malloc and free take
+    Latency(Options),
+    /// Memory over time: whether it comes back to the system
+    MemoryReturn(Options),
     /// Replays one trace; `instructions` runs this under callgrind
     #[command(hide = true)]
     Driver(callgrind::Driver),
@@ -119,9 +132,15 @@ type Suite = fn(&Options) -> Result<Findings>;
 fn main() -> Result<()> {
     let (name, suite, options): (_, Suite, _) = match Cli::parse().command {
         Command::Malloc(options) => ("malloc", suites::malloc::run, options),
-        Command::Instructions(options) => ("instructions", suites::instructions::run, options),
+        Command::Instructions { check: true, .. } => return suites::instructions::check(),
+        Command::Instructions { update: true, .. } => return suites::instructions::update(),
+        Command::Instructions { options, .. } => {
+            ("instructions", suites::instructions::run, options)
+        }
         Command::Fragmentation(options) => ("fragmentation", suites::fragmentation::run, options),
         Command::Pool(options) => ("pool", suites::pool::run, options),
+        Command::Latency(options) => ("latency", suites::latency::run, options),
+        Command::MemoryReturn(options) => ("memory-return", suites::memory_return::run, options),
         Command::Driver(driver) => {
             driver.run();
             return Ok(());

@@ -1,5 +1,6 @@
 //! Plots of tables, as SVG.
 
+use std::ops::Range;
 use std::path::Path;
 
 use plotters::coord::Shift;
@@ -13,6 +14,8 @@ use crate::report::Table;
 pub enum Plot {
     /// A panel for each of these, with a bar for each row.
     Bars { axis: String, bars: Vec<Bar> },
+    /// Lines, whose names a legend gives.
+    Lines { x: Axis, y: Axis, series: Vec<Series> },
 }
 
 /// Columns of a table: the length of a bar, and the ends of its whisker.
@@ -29,7 +32,18 @@ impl Bar {
     }
 }
 
+/// One axis of a plot of lines.
+pub struct Axis {
+    /// What it shows, with the unit.
+    pub title: String,
+    pub logarithmic: bool,
+}
+
+/// A name and the points of its line, from left to right.
+pub type Series = (String, Vec<(f64, f64)>);
+
 const WIDTH: u32 = 900;
+const LEGEND: u32 = 170;
 const FONT: &str = "sans-serif";
 
 /// Colours that differ, also for those who don't tell red from green (after Okabe and Ito), and shades of
@@ -54,13 +68,24 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Draws the table's plot into the file.
 pub fn draw(table: &Table, plot: &Plot, file: &Path) -> Result<()> {
-    let Plot::Bars { axis, bars } = plot;
-    let height = 50 + bars.len() as u32 * panel_height(table);
+    let height = match plot {
+        Plot::Bars { bars, .. } => 50 + bars.len() as u32 * panel_height(table),
+        Plot::Lines { .. } => 500,
+    };
     let root = SVGBackend::new(file, (WIDTH, height)).into_drawing_area();
     root.fill(&WHITE)?;
     let area = root.titled(&table.title, (FONT, 18))?;
-    for (bar, panel) in bars.iter().zip(area.split_evenly((bars.len(), 1))) {
-        panel_of_bars(&panel, table, axis, bar)?;
+    match plot {
+        Plot::Bars { axis, bars } => {
+            for (bar, panel) in bars.iter().zip(area.split_evenly((bars.len(), 1))) {
+                panel_of_bars(&panel, table, axis, bar)?;
+            }
+        }
+        Plot::Lines { x, y, series } => {
+            let (left, right) = area.split_horizontally(WIDTH - LEGEND);
+            lines(&left, x, y, series)?;
+            legend(&right, series)?;
+        }
     }
     root.present()?;
     Ok(())
@@ -146,6 +171,52 @@ fn panel_of_bars(area: &Area, table: &Table, axis: &str, bar: &Bar) -> Result<()
     Ok(())
 }
 
+fn lines(area: &Area, x: &Axis, y: &Axis, series: &[Series]) -> Result<()> {
+    let points = || series.iter().flat_map(|(_, points)| points);
+    let xs = bounds(points().map(|point| point.0), x.logarithmic);
+    let ys = bounds(points().map(|point| point.1), y.logarithmic);
+    let mut builder = ChartBuilder::on(area);
+    builder.margin(8).x_label_area_size(45).y_label_area_size(70);
+    // Each kind of axis is a type of its own.
+    macro_rules! chart {
+        ($xs:expr, $ys:expr) => {{
+            let mut chart = builder.build_cartesian_2d($xs, $ys)?;
+            chart
+                .configure_mesh()
+                .x_desc(&x.title)
+                .y_desc(&y.title)
+                .x_label_formatter(&|value| label(*value))
+                .y_label_formatter(&|value| label(*value))
+                .max_light_lines(1)
+                .label_style((FONT, 14))
+                .draw()?;
+            for ((_, points), colour) in series.iter().zip(COLOURS.iter().cycle()) {
+                chart
+                    .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
+            }
+        }};
+    }
+    match (x.logarithmic, y.logarithmic) {
+        (false, false) => chart!(xs, ys),
+        (true, false) => chart!(xs.log_scale(), ys),
+        (false, true) => chart!(xs, ys.log_scale()),
+        (true, true) => chart!(xs.log_scale(), ys.log_scale()),
+    }
+    Ok(())
+}
+
+/// From 0 to a bit above all values; on a logarithmic axis the powers of ten around them.
+fn bounds(values: impl Iterator<Item = f64> + Clone, logarithmic: bool) -> Range<f64> {
+    let most = values.clone().fold(f64::MIN_POSITIVE, f64::max);
+    if logarithmic {
+        let least = values.filter(|value| *value > 0.0).fold(most, f64::min);
+        let power = |exponent: f64| 10_f64.powf(exponent);
+        power(least.log10().floor())..power(most.log10().ceil().max(least.log10().floor() + 1.0))
+    } else {
+        0.0..most * 1.05
+    }
+}
+
 /// A figure of an axis, without more digits than it needs.
 fn label(value: f64) -> String {
     if value < 1000.0 {
@@ -157,9 +228,24 @@ fn label(value: f64) -> String {
     }
 }
 
+fn legend(area: &Area, series: &[Series]) -> Result<()> {
+    for (((name, _), colour), place) in series.iter().zip(COLOURS.iter().cycle()).zip(0..) {
+        let y = 30 + 22 * place;
+        area.draw(&PathElement::new([(0, y), (24, y)], colour.stroke_width(4)))?;
+        area.draw(&Text::new(name.clone(), (32, y - 8), (FONT, 15)))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_logarithmic_axis_has_room_for_all_values_and_begins_above_zero() {
+        assert_eq!(bounds([3.0, 0.0, 70.0].into_iter(), true), 1.0..100.0);
+        assert_eq!(bounds([10.0].into_iter(), true), 10.0..100.0);
+    }
 
     #[test]
     fn every_row_with_a_figure_has_its_name_in_the_plot() {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::Result;
 use crate::mallocs::{Builder, Malloc, command};
@@ -78,6 +78,15 @@ impl Launcher {
         };
         let cost = Cost { cpu: cpu / 1e6, elapsed: elapsed / 1e6, peak: peak / 1024.0 };
         Ok((cost, output.stdout))
+    }
+}
+
+impl Launcher {
+    /// Starts it, to be ended by the caller.
+    pub fn start(&self, program: &Program, malloc: &Malloc) -> Result<Child> {
+        let mut command = Command::new(&program.path);
+        command.args(&program.arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        Ok(command.env("LD_PRELOAD", malloc.preload()).spawn()?)
     }
 }
 

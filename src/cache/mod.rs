@@ -143,27 +143,19 @@ impl Cache {
         &self.rooms[unsafe { span.as_ref() }.class().index()]
     }
 
-    /// Adds a span to the list of its class, before the first that is higher: low addresses fill up, and high
-    /// ones run empty. In a long list it may come too early.
+    /// Adds a span to the list of its class, as the first: what was released last is likely to be in the
+    /// processor's cache.
     fn link(&self, span: NonNull<Span>) {
-        const STEPS: usize = 32;
         let list = self.list(span);
+        let after = list.replace(Some(span));
         // SAFETY: all of them are this cache's own (C2), and so have an annex.
-        let annex_of = |span| unsafe { Annex::of(span).as_ref() };
-        let (mut before, mut after) = (None, list.get());
-        for _ in 0..STEPS {
-            let Some(lower) = after.filter(|&next| next < span) else { break };
-            before = after;
-            after = annex_of(lower).after.get();
-        }
-        annex_of(span).before.set(before);
-        annex_of(span).after.set(after);
-        match before {
-            None => list.set(Some(span)),
-            Some(before) => annex_of(before).after.set(Some(span)),
-        }
-        if let Some(after) = after {
-            annex_of(after).before.set(Some(span));
+        unsafe {
+            let annex = Annex::of(span).as_ref();
+            annex.before.set(None);
+            annex.after.set(after);
+            if let Some(after) = after {
+                Annex::of(after).as_ref().before.set(Some(span));
+            }
         }
     }
 

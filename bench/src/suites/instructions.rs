@@ -1,21 +1,119 @@
 //! Instructions per operation, exactly: counted by callgrind, without the driver's own.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use indicatif::ProgressBar;
+use serde_json::json;
 
 use super::progress;
-use crate::callgrind::instructions;
+use crate::callgrind::{instructions, instructions_of_program};
+use crate::mallocs::{self, Builder, HEAPMASTER, Malloc};
 use crate::peers::{self, EMPTY, Kind};
 use crate::plot::{Bar, Plot};
+use crate::programs::Launcher;
 use crate::report::Table;
 use crate::trace::{ALL, Work};
 use crate::{Findings, Options, Result};
 
+/// Work for the program `counted`: heading, name, MiB allocated before, other threads.
+const COUNTED: [(&str, &str, usize, usize); 8] = [
+    ("pair of 64 B", "pair-64", 0, 0),
+    ("pair of 2000 B", "pair-2000", 0, 0),
+    ("mix", "mix", 0, 0),
+    ("mix, 1 MiB live", "mix", 1, 0),
+    ("mix, 1 GiB live", "mix", 1024, 0),
+    ("pair of 64 B, 10,000 spans of it", "pair-64", 160, 0),
+    ("pair of 64 B, 1000 threads", "pair-64", 0, 1000),
+    ("mix, 1000 threads", "mix", 0, 1000),
+];
+
+/// The other columns are about growth, and take long.
+const QUICK: usize = 3;
+
 pub fn run(options: &Options) -> Result<Findings> {
-    let pools = options.pools()?;
-    let bar = progress(ALL.len() * (pools.len() + 1));
+    // One list of names for two kinds of peers: each part takes those that it knows.
+    let chosen = |known: bool| options.peers.is_empty() || known;
+    let is_named = |name: &str| chosen(options.peers.iter().any(|it| it == name));
+    let known: Vec<_> = mallocs::names().chain(peers::ALL.iter().map(|it| it.name)).collect();
+    if let Some(unknown) = options.peers.iter().find(|it| !known.contains(&it.as_str())) {
+        return Err(format!("there is no peer {unknown}; they are {}", known.join(", ")).into());
+    }
+    let pools: Vec<_> = peers::ALL.iter().filter(|pool| is_named(pool.name)).collect();
+    let named: Vec<_> = mallocs::names().filter(|name| is_named(name)).map(str::to_owned).collect();
+    let mallocs = if named.is_empty() { Vec::new() } else { mallocs::chosen(&named)? };
+    let counted = if options.quick { &COUNTED[..QUICK] } else { &COUNTED };
+    let bar = progress(ALL.len() * (pools.len() + 1) + counted.len() * (mallocs.len() + 1));
+    let mut tables = Vec::new();
+    if !mallocs.is_empty() {
+        tables.push(of_mallocs(&mallocs, counted, &bar)?);
+    }
+    if !pools.is_empty() {
+        tables.push(of_pools(&pools, options.quick, &bar)?);
+    }
+    bar.finish_and_clear();
+    let versions = [mallocs::versions(&mallocs), peers::versions()].concat();
+    Ok(Findings { versions, tables })
+}
+
+fn of_mallocs(
+    mallocs: &[Malloc],
+    counted: &[(&str, &str, usize, usize)],
+    bar: &ProgressBar,
+) -> Result<Table> {
+    let program = Launcher::new(&Builder::new()?)?.workload("counted")?;
+    let measure = |malloc: &Malloc, alone: bool, it: &(&str, &str, usize, usize)| {
+        let (heading, work, live, threads) = *it;
+        bar.set_message(format!("{heading} on {}", malloc.name));
+        bar.inc(1);
+        let count = |operations: usize| {
+            let numbers = [operations, live, threads].map(|number| number.to_string());
+            let mut arguments = vec![work];
+            arguments.extend(numbers.iter().map(String::as_str));
+            arguments.extend(alone.then_some("alone"));
+            instructions_of_program(&program, &arguments, malloc)
+        };
+        // The first operations set up what the others find.
+        let (fewer, more) = (20_000, 40_000);
+        Ok((count(more)? - count(fewer)?) as f64 / (more - fewer) as f64)
+    };
+    // Alone it calls no malloc, so it is the same for all.
+    let driver = counted.iter().map(|&(heading, work, _, _)| {
+        measure(&mallocs[mallocs.len() - 1], true, &(heading, work, 0, 0))
+    });
+    let driver = driver.collect::<Result<Vec<_>>>()?;
+    let rows = mallocs.iter().map(|malloc| {
+        let costs = counted.iter().zip(&driver).map(|(it, driver)| {
+            match measure(malloc, false, it) {
+                // The two instructions that stand for malloc and free in the driver are not the driver's.
+                Ok(cost) => Ok(Some(cost - (driver - 2.0))),
+                Err(error) if malloc.name == HEAPMASTER => Err(error),
+                // Valgrind has not room for everybody.
+                Err(error) => {
+                    bar.println(error.to_string().lines().next().unwrap_or_default());
+                    Ok(None)
+                }
+            }
+        });
+        Ok((malloc.name.to_owned(), costs.collect::<Result<_>>()?))
+    });
+    Ok(Table {
+        title: "Instructions of malloc and free together".to_owned(),
+        columns: counted.iter().map(|it| (it.0.to_owned(), 1)).collect(),
+        rows: rows.collect::<Result<_>>()?,
+        plot: Some(Plot::Bars {
+            axis: "instructions".to_owned(),
+            bars: (0..QUICK).map(Bar::plain).collect(),
+        }),
+    })
+}
+
+fn of_pools(pools: &[&Kind], quick: bool, bar: &ProgressBar) -> Result<Table> {
     let measure = |peer: &Kind, (name, work): &(&str, Work)| {
         bar.set_message(format!("{name} on {}", peer.name));
-        let cost = per_operation(peer, name, counted(*work, options.quick));
+        let cost = per_operation(peer, name, operations(*work, quick));
         bar.inc(1);
         cost
     };
@@ -25,24 +123,20 @@ pub fn run(options: &Options) -> Result<Findings> {
             ALL.iter().zip(&driver).map(|(work, driver)| Ok(Some(measure(peer, work)? - driver)));
         Ok((peer.name.to_owned(), costs.collect::<Result<_>>()?))
     });
-    let rows = rows.collect::<Result<_>>()?;
-    bar.finish_and_clear();
-    let plot = Plot::Bars {
-        axis: "instructions".to_owned(),
-        bars: (0..ALL.len()).map(Bar::plain).collect(),
-    };
-    let table = Table {
+    Ok(Table {
         title: "Instructions per pair of alloc and release, and per operation of a mix".to_owned(),
         columns: ALL.iter().map(|(name, _)| ((*name).to_owned(), 1)).collect(),
-        rows,
-        plot: Some(plot),
-    };
-    Ok(Findings { versions: peers::versions(), tables: vec![table] })
+        rows: rows.collect::<Result<_>>()?,
+        plot: Some(Plot::Bars {
+            axis: "instructions".to_owned(),
+            bars: (0..ALL.len()).map(Bar::plain).collect(),
+        }),
+    })
 }
 
 /// Which of a work's operations count. The first pairs warm up: they touch memory for the first time and
 /// set up what a size needs. A mix counts from its start, since that is how a program begins.
-fn counted(work: Work, quick: bool) -> Range<usize> {
+fn operations(work: Work, quick: bool) -> Range<usize> {
     match work {
         Work::Pair { .. } => 10_000..20_000,
         Work::Mix { .. } if quick => 0..10_000,
@@ -55,4 +149,57 @@ fn per_operation(peer: &Kind, work: &str, range: Range<usize>) -> Result<f64> {
     let before = instructions(peer, work, range.start)?;
     let after = instructions(peer, work, range.end)?;
     Ok((after - before) as f64 / range.len() as f64)
+}
+
+/// How much more than the committed figure counts as a regression.
+const TOLERANCE: f64 = 0.02;
+
+/// What HeapMaster's own figures are by the committed table.
+type Budget = BTreeMap<String, f64>;
+
+fn budget_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json")
+}
+
+/// HeapMaster's own figures, as the committed table has them.
+fn own_figures() -> Result<Budget> {
+    let own = ["heapmaster", "heapmaster-st"].map(str::to_owned).into();
+    let options =
+        Options { peers: own, only: Vec::new(), runs: None, quick: true, out: PathBuf::new() };
+    let mut figures = Budget::new();
+    for table in run(&options)?.tables {
+        let columns: Vec<_> = table.columns.iter().map(|column| &column.0).collect();
+        for (name, costs) in table.rows {
+            // The malloc substitute and the pool have one name.
+            let of = if table.title.contains("malloc") { "malloc" } else { &name };
+            let costs = columns.iter().zip(costs);
+            figures.extend(costs.filter_map(|(column, cost)| {
+                Some((format!("{of}: {column}"), (cost? * 10.0).round() / 10.0))
+            }));
+        }
+    }
+    Ok(figures)
+}
+
+/// Writes the table that [`check`] compares with.
+pub fn update() -> Result<()> {
+    fs::write(budget_file(), format!("{:#}\n", json!(own_figures()?)))?;
+    Ok(())
+}
+
+/// Compares HeapMaster's figures with the committed table.
+pub fn check() -> Result<()> {
+    let budget: Budget = serde_json::from_str(&fs::read_to_string(budget_file())?)?;
+    let figures = own_figures()?;
+    let mut worse = Vec::new();
+    for (name, now) in &figures {
+        let Some(before) = budget.get(name) else {
+            return Err(format!("{name} is not in {HEAPMASTER}'s table: run with --update").into());
+        };
+        println!("{name}: {now} ({before})");
+        if *now > before * (1.0 + TOLERANCE) {
+            worse.push(format!("{name}: {now} instructions, not {before}"));
+        }
+    }
+    if worse.is_empty() { Ok(()) } else { Err(worse.join("\n").into()) }
 }

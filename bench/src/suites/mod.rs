@@ -2,7 +2,9 @@
 
 pub mod fragmentation;
 pub mod instructions;
+pub mod latency;
 pub mod malloc;
+pub mod memory_return;
 pub mod pool;
 
 use indicatif::{ProgressBar, ProgressStyle};
