@@ -46,10 +46,6 @@ mod system;
 
 #[cfg(feature = "system")]
 #[doc(hidden)]
-pub mod decay;
-
-#[cfg(feature = "system")]
-#[doc(hidden)]
 pub mod cache;
 
 #[cfg(feature = "system")]
@@ -67,5 +63,8 @@ pub use pool::{
     BlockInfo, BlockState, Context, GrowFn, HeapStats, LowMemoryFn, MAX_SIZE, MIN_ALIGNMENT,
     PoolStats,
 };
+#[cfg(feature = "system")]
+#[doc(hidden)]
+pub use system::enable_decay;
 #[cfg(feature = "system")]
 pub use system::{MemoryPool, default_pool};

@@ -52,7 +52,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     // SAFETY: glibc passes the environment to constructors, and nothing has changed it this early.
     unsafe { settings::read(environment) };
     if settings::pages_decay() {
-        heapmaster::decay::enable();
+        heapmaster::enable_decay();
     }
 }
 

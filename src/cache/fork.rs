@@ -3,8 +3,7 @@
 //! bit, and go to the pool as objects of them are released.
 
 use super::{Cache, caches, tls};
-use crate::decay;
-use crate::system::default_pool;
+use crate::system::{self, default_pool};
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -36,7 +35,7 @@ pub unsafe fn after_fork_in_child() {
         default_pool().after_fork();
         caches::force_unlock();
     }
-    decay::after_fork_in_child();
+    system::after_fork_in_child();
     let own: *const Cache = tls::get();
     let mut at = NonNull::new(caches::lock().newest);
     while let Some(cache) = at {

@@ -8,7 +8,7 @@ use super::heap::{Fresh, Heap, Live, Request};
 use super::heaps::Heaps;
 use super::{GrowFn, LowMemoryFn, registry};
 use crate::error::Error;
-use crate::slab::{ClassId, Refused};
+use crate::slab::{ClassId, Refused, Slab};
 use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -37,6 +37,8 @@ type ServeFn = fn(&mut Heap, Request, usize) -> Option<Fresh>;
 pub(super) struct Inner<R: RelaxStrategy> {
     pub(super) heaps: Heaps,
     home: Option<NonNull<Heap>>,
+    /// The home heap's, if it has spans.
+    home_slab: Option<NonNull<Slab>>,
     pub(super) capacity: usize,
     pub(super) used: usize,
     pub(super) peak_used: usize,
@@ -66,6 +68,7 @@ impl<R: RelaxStrategy> Inner<R> {
         Inner {
             heaps: Heaps::new(),
             home: None,
+            home_slab: None,
             capacity: 0,
             used: 0,
             peak_used: 0,
@@ -103,7 +106,7 @@ impl<R: RelaxStrategy> Inner<R> {
             self.heaps.insert(heap);
         }
         self.generation += 1;
-        self.home.get_or_insert(heap);
+        self.need_home(heap);
         self.capacity += self.heaps.get(heap).capacity_bytes();
         self.rearm_low_memory();
         Ok(())
@@ -149,8 +152,21 @@ impl<R: RelaxStrategy> Inner<R> {
     /// Finds another home if `heap` is the one (P3).
     fn leave_home(&mut self, heap: NonNull<Heap>) {
         if self.home == Some(heap) {
-            self.home = self.heaps.iter().find(|&other| !self.heaps.get(other).draining);
+            let other = self.heaps.iter().find(|&other| !self.heaps.get(other).draining);
+            self.set_home(other);
         }
+    }
+
+    /// Makes `heap` the home unless there is one.
+    fn need_home(&mut self, heap: NonNull<Heap>) {
+        if self.home.is_none() {
+            self.set_home(Some(heap));
+        }
+    }
+
+    fn set_home(&mut self, home: Option<NonNull<Heap>>) {
+        self.home = home;
+        self.home_slab = home.and_then(|home| self.heaps.get(home).slab_pointer());
     }
 
     pub(super) fn drain_heap(&mut self, address: usize) -> Result<(), Error> {
@@ -165,7 +181,7 @@ impl<R: RelaxStrategy> Inner<R> {
         self.for_each_heap(|pool, heap| {
             pool.on_heap(heap, Heap::reset);
             pool.heaps.get_mut(heap).draining = false;
-            pool.home.get_or_insert(heap);
+            pool.need_home(heap);
         });
         self.trim();
     }
@@ -197,6 +213,30 @@ impl<R: RelaxStrategy> Inner<R> {
     pub(super) fn alloc_object(&mut self, id: ClassId) -> Option<NonNull<u8>> {
         let home = self.home?;
         self.heaps.get_mut(home).alloc_object(id)
+    }
+
+    /// Takes the object for `size` bytes, no more than [`MAX_OBJECT`], that the home heap has at hand.
+    #[inline(always)]
+    pub(super) fn alloc_at_hand(&self, size: usize) -> Option<NonNull<u8>> {
+        // SAFETY: it lives as long as its heap, which is one of the pool's (P3).
+        unsafe { self.home_slab?.as_ref() }.alloc(ClassId::holding(size))
+    }
+
+    /// Releases the object at `address`, if the home heap knows it at once. Says whether
+    /// [`Inner::after_release`] has something to do.
+    #[inline(always)]
+    pub(super) fn release_at_hand(&self, address: usize) -> Result<bool, Refused> {
+        // SAFETY: it lives as long as its heap, which is one of the pool's (P3).
+        unsafe { self.home_slab.ok_or(Refused)?.as_ref() }.release_at_hand(address)
+    }
+
+    /// The countdown has ended of the span that `address`, in the home heap, was just released of.
+    pub(super) fn after_release(&mut self, address: usize) {
+        let Some(home) = self.home else { return };
+        let granules = self.heaps.get_mut(home).after_release(address);
+        if granules > 0 {
+            self.gained_granules(home, granules);
+        }
     }
 
     /// Bytes that may still be taken from the heaps.
@@ -275,7 +315,9 @@ impl<R: RelaxStrategy> Inner<R> {
         }
         let budget = self.budget();
         let result = self.on_heap(heap, |heap| serve(heap, budget))?;
-        self.home = Some(heap);
+        if self.home != Some(heap) {
+            self.set_home(Some(heap));
+        }
         Some(result)
     }
 
@@ -433,6 +475,10 @@ impl<R: RelaxStrategy> Inner<R> {
 
     /// Whether P3 holds.
     pub(super) fn home_is_right(&self) -> bool {
+        let slab = self.home.and_then(|home| self.heaps.get(home).slab_pointer());
+        if self.home_slab != slab {
+            return false;
+        }
         let serves = |heap: NonNull<Heap>| !self.heaps.get(heap).draining;
         match self.home {
             Some(home) => self.heaps.iter().any(|heap| heap == home) && serves(home),

@@ -32,6 +32,24 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
         Guard { lock: self }
     }
 
+    /// Takes the lock if nobody has it.
+    #[inline(always)]
+    pub(super) fn try_lock(&self) -> Option<Guard<'_, T, R>> {
+        if !self.single_threaded {
+            core::mem::forget(self.mutex.try_lock()?);
+        }
+        Some(Guard { lock: self })
+    }
+
+    /// A guard again for one that was forgotten.
+    ///
+    /// # Safety
+    /// The caller took the lock and forgot its guard.
+    #[inline]
+    pub(super) unsafe fn held(&self) -> Guard<'_, T, R> {
+        Guard { lock: self }
+    }
+
     #[cold]
     #[inline(never)]
     fn wait(&self) {
@@ -47,10 +65,8 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
     /// # Safety
     /// The caller, or the thread that the calling process is a fork of, took the lock and forgot its guard.
     pub(super) unsafe fn force_unlock(&self) {
-        if !self.single_threaded {
-            // SAFETY: the caller's promise.
-            unsafe { self.mutex.force_unlock() }
-        }
+        // SAFETY: the caller's promise.
+        unsafe { self.mutex.force_unlock() }
     }
 }
 
@@ -75,9 +91,8 @@ impl<T, R: RelaxStrategy> DerefMut for Guard<'_, T, R> {
 impl<T, R> Drop for Guard<'_, T, R> {
     #[inline]
     fn drop(&mut self) {
-        if !self.lock.single_threaded {
-            // SAFETY: `Lock::lock` took the lock and forgot the mutex's own guard.
-            unsafe { self.lock.mutex.force_unlock() }
-        }
+        // Nothing changes where it was not taken because there is one thread.
+        // SAFETY: `Lock::lock` took the lock and forgot the mutex's own guard.
+        unsafe { self.lock.mutex.force_unlock() }
     }
 }

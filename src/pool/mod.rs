@@ -29,7 +29,7 @@ pub use stats::{HeapStats, PoolStats};
 pub use walk::{BlockInfo, BlockState};
 
 use crate::error::{Error, Status};
-use crate::slab::{ClassId, MAX_OBJECT};
+use crate::slab::{ClassId, MAX_OBJECT, Refused};
 use core::ptr::NonNull;
 use heap::{Fresh, Heap, Request};
 use inner::{Callback, Inner};
@@ -197,6 +197,24 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// `OutOfMemory`, `LimitReached`, `SizeOverflow`.
     #[inline]
     pub fn alloc(&self, size: usize) -> Result<NonNull<u8>, Error> {
+        match self.alloc_at_hand(size) {
+            Some(object) => Ok(object),
+            None => self.alloc_other(size),
+        }
+    }
+
+    /// An object that can be had at once.
+    #[inline(always)]
+    fn alloc_at_hand(&self, size: usize) -> Option<NonNull<u8>> {
+        if size > MAX_OBJECT {
+            return None;
+        }
+        self.inner.try_lock()?.alloc_at_hand(size)
+    }
+
+    /// [`MemoryPool::alloc`], when that found nothing at hand.
+    #[inline(never)]
+    fn alloc_other(&self, size: usize) -> Result<NonNull<u8>, Error> {
         if size <= MAX_OBJECT
             && let Some(object) = self.lock().alloc_object(ClassId::holding(size))
         {
@@ -246,10 +264,39 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// If it is a live block, nobody uses it any more. Any other pointer is safe, and refused.
     #[inline]
     pub unsafe fn release(&self, block: NonNull<u8>) -> Result<(), Error> {
+        if self.release_at_hand(block) { Ok(()) } else { self.release_other(block) }
+    }
+
+    /// Releases an object that is known at once.
+    #[inline(always)]
+    fn release_at_hand(&self, block: NonNull<u8>) -> bool {
+        let Some(inner) = self.inner.try_lock() else { return false };
+        match inner.release_at_hand(block.addr().get()) {
+            Ok(false) => true,
+            Ok(true) => {
+                core::mem::forget(inner);
+                self.after_release(block);
+                true
+            }
+            Err(Refused) => false,
+        }
+    }
+
+    /// The countdown has ended of the span that `block` was released of, by the caller, who has the lock.
+    #[cold]
+    #[inline(never)]
+    fn after_release(&self, block: NonNull<u8>) {
+        // SAFETY: the caller forgot its guard.
+        unsafe { self.inner.held() }.after_release(block.addr().get());
+    }
+
+    /// [`MemoryPool::release`], for every block.
+    #[inline(never)]
+    fn release_other(&self, block: NonNull<u8>) -> Result<(), Error> {
         let mut inner = self.lock();
         match inner.release(block.addr().get()) {
             Ok(()) => Ok(()),
-            Err(_) => Err(inner.misuse(block.addr().get())),
+            Err(Refused) => Err(inner.misuse(block.addr().get())),
         }
     }
 
@@ -354,7 +401,17 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// [`MemoryPool::alloc`]; null if that fails.
     #[inline]
     pub fn hl_alloc(&self, size: usize) -> *mut u8 {
-        self.alloc(size).map_or(core::ptr::null_mut(), NonNull::as_ptr)
+        match self.alloc_at_hand(size) {
+            Some(object) => object.as_ptr(),
+            None => self.hl_alloc_other(size),
+        }
+    }
+
+    /// Of the same signature as its caller, so that the call is a jump.
+    #[cold]
+    #[inline(never)]
+    fn hl_alloc_other(&self, size: usize) -> *mut u8 {
+        self.alloc_other(size).map_or(core::ptr::null_mut(), NonNull::as_ptr)
     }
 
     /// [`MemoryPool::resize`]; null, with the block as it was, if that fails. A null block is allocated.
@@ -374,8 +431,14 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     #[inline]
     pub unsafe fn hl_release(&self, block: *mut u8) -> Status {
         let Some(block) = NonNull::new(block) else { return Status::Ok };
-        // SAFETY: the caller's promise.
-        unsafe { self.release(block) }.map_or_else(|error| error.status(), |()| Status::Ok)
+        if self.release_at_hand(block) { Status::Ok } else { self.hl_release_other(block) }
+    }
+
+    /// Of the same signature as its caller, so that the call is a jump.
+    #[cold]
+    #[inline(never)]
+    fn hl_release_other(&self, block: NonNull<u8>) -> Status {
+        self.release_other(block).map_or_else(|error| error.status(), |()| Status::Ok)
     }
 }
 

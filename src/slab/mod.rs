@@ -43,8 +43,7 @@ pub(crate) use span::{Place, Refused, Slot, Span, State};
 use crate::bits::{Bitmap, MAX_BITS};
 use crate::buddy::{Buddy, Extent, Granule, Kind, MAX_GRANULES, Order};
 use class::MAX_SPAN_ORDER;
-use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::Ordering::Acquire;
+use core::ptr::{NonNull, null, null_mut};
 use remote::{Inbox, Noted};
 
 // The room bits of the largest heap fit a bitmap.
@@ -136,7 +135,7 @@ impl Slab {
 
     /// Allocates an object from the current span of its class.
     #[inline]
-    pub(crate) fn alloc(&mut self, id: ClassId) -> Option<NonNull<u8>> {
+    pub(crate) fn alloc(&self, id: ClassId) -> Option<NonNull<u8>> {
         self.slots[id.index()].alloc()
     }
 
@@ -264,16 +263,29 @@ impl Slab {
     /// was the last.
     #[inline]
     pub(crate) fn release(&mut self, buddy: &mut Buddy, address: usize) -> Result<u32, Refused> {
+        match self.release_at_hand(address)? {
+            false => Ok(0),
+            true => Ok(self.after_release(buddy, address)),
+        }
+    }
+
+    /// Releases the object at `address`, of one of the pool's spans. Says whether [`Slab::after_release`] has
+    /// something to do.
+    #[inline(always)]
+    pub(crate) fn release_at_hand(&self, address: usize) -> Result<bool, Refused> {
         let span = self.map.holding(address).ok_or(Refused)?;
         // SAFETY: the map has a descriptor for every granule.
         let descriptor = unsafe { span.as_ref() };
-        if !descriptor.owner().load(Acquire).is_null() {
+        if !descriptor.is_owned_by(null()) {
             return Err(Refused);
         }
-        match descriptor.release(address)? {
-            false => Ok(0),
-            true => Ok(self.due(buddy, span)),
-        }
+        descriptor.release(address)
+    }
+
+    /// The countdown has ended of the span that `address` was just released of. Says how many granules became
+    /// free.
+    pub(crate) fn after_release(&mut self, buddy: &mut Buddy, address: usize) -> u32 {
+        self.map.holding(address).map_or(0, |span| self.due(buddy, span))
     }
 
     /// The countdown of one of the pool's spans has ended (S2). Says how many granules became free.

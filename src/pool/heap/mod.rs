@@ -160,6 +160,11 @@ impl Heap {
         Some((unsafe { slab.as_mut() }, &mut self.buddy))
     }
 
+    /// The slab, for whoever has the pool's lock.
+    pub(super) fn slab_pointer(&self) -> Option<NonNull<Slab>> {
+        self.slab
+    }
+
     pub(super) fn slab(&self) -> Option<&Slab> {
         // SAFETY: as in `slab_mut`.
         self.slab.as_ref().map(|slab| unsafe { slab.as_ref() })
@@ -227,6 +232,11 @@ impl Heap {
             return Ok(granules);
         }
         self.release_run(address)
+    }
+
+    /// See [`Slab::after_release`].
+    pub(super) fn after_release(&mut self, address: usize) -> u32 {
+        self.slab_mut().map_or(0, |(slab, buddy)| slab.after_release(buddy, address))
     }
 
     #[inline(never)]

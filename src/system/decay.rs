@@ -10,8 +10,8 @@
 //! The state is changed under the default pool's lock, but for the first time: so between the last look of a
 //! thread that ends and its end there is no release that would have started another.
 
+use super::default_pool;
 use crate::os::thread;
-use crate::system::default_pool;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// Milliseconds between two rounds.
@@ -35,7 +35,7 @@ pub fn enable() {
 }
 
 /// So many bytes could be purged. Says whether they will be soon. Under the default pool's lock.
-pub(crate) fn notice(purgeable: usize) -> bool {
+pub(super) fn notice(purgeable: usize) -> bool {
     if purgeable >= WORTH && STATE.load(Relaxed) == IDLE {
         STATE.store(if thread::start(run) { RUNNING } else { OFF }, Relaxed);
     }

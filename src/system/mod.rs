@@ -6,11 +6,15 @@
 //! A heap is one reservation. Its metadata lies before the memory, behind a page that can't be touched, so
 //! that no overflow of a block reaches it.
 
-use crate::decay;
+mod decay;
+
 use crate::error::Error;
 use crate::os::{self, YieldAfterSpin};
 use crate::pool::{self, Backing, MAX_RESERVATION, Reservation, reserved_metadata_bytes};
 use core::ptr::NonNull;
+
+pub(crate) use decay::after_fork_in_child;
+pub use decay::enable as enable_decay;
 
 /// A pool whose locks wait by yielding to the system.
 pub type MemoryPool = pool::MemoryPool<YieldAfterSpin>;
