@@ -9,7 +9,7 @@ use std::ptr::{from_ref, null_mut};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 mod atomic {
-    pub(super) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
+    pub(super) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, fence};
 }
 
 #[path = "../src/slab/remote.rs"]
@@ -19,6 +19,7 @@ mod remote;
 /// A span as others see it, and its owner.
 struct Span {
     remote: Remote,
+    filled: atomic::AtomicU8,
     owner: atomic::AtomicPtr<Inbox>,
     inbox: Inbox,
     /// Stands for the pool's lock; what it guards is the number of objects that the pool has collected.
@@ -35,10 +36,9 @@ impl Span {
         let span = Arc::new(Span {
             remote: Remote {
                 words: [0; 4].map(atomic::AtomicU64::new),
-                filled: atomic::AtomicU32::new(0),
-                uncounted: atomic::AtomicU32::new(0),
                 next: atomic::AtomicPtr::new(null_mut()),
             },
+            filled: atomic::AtomicU8::new(0),
             owner: atomic::AtomicPtr::new(null_mut()),
             inbox: Inbox {
                 top: atomic::AtomicPtr::new(null_mut()),
@@ -52,7 +52,7 @@ impl Span {
 
     /// What a thread does that releases an object of another's span.
     fn release(&self, word: usize, bit: u64) {
-        match self.remote.note(word, bit) {
+        match self.remote.note(&self.filled, word, bit) {
             Noted::Twice => panic!("the object was live"),
             Noted::Done => {}
             Noted::First if mark(&self.owner).is_null() => {
@@ -82,7 +82,7 @@ impl Span {
 
     fn collect(&self) -> u32 {
         let mut objects = 0;
-        self.remote.collect(|_, bits| objects += bits.count_ones());
+        self.remote.collect(&self.filled, |_, bits| objects += bits.count_ones());
         objects
     }
 }
@@ -101,7 +101,7 @@ fn every_object_that_others_release_is_collected_once() {
         }
         objects += span.take();
         assert_eq!(objects, 2);
-        assert!(span.remote.is_empty());
+        assert!(span.filled.load(Acquire) == 0);
     });
 }
 
@@ -128,9 +128,9 @@ fn of_two_threads_that_release_one_object_one_is_told() {
         let span = Span::new();
         let other = {
             let span = span.clone();
-            thread::spawn(move || span.remote.note(1, 4) == Noted::Twice)
+            thread::spawn(move || span.remote.note(&span.filled, 1, 4) == Noted::Twice)
         };
-        let here = span.remote.note(1, 4) == Noted::Twice;
+        let here = span.remote.note(&span.filled, 1, 4) == Noted::Twice;
         assert!(here != other.join().unwrap());
     });
 }
@@ -181,7 +181,7 @@ fn a_span_that_changes_hands_keeps_what_was_released_of_it() {
             let _pool = span.pool.lock().unwrap();
             let inbox = from_ref(&span.inbox).cast_mut();
             span.owner.swap(null_mut(), AcqRel);
-            let owes = !span.remote.is_empty();
+            let owes = span.filled.load(Acquire) != 0;
             span.owner.store(if owes { marked(inbox) } else { inbox }, Release);
         }
         other.join().unwrap();

@@ -63,6 +63,7 @@ programs! {
     caches: "malloc_caches.c", &[], NONE;
     fork: "malloc_fork.c", &[&library("malloc_fork_library.c")], NONE;
     before_main_and_after: "malloc_early.c", &[], NONE;
+    freed_pages_decay: "malloc_decay.c", &[], NONE;
     introspection: "malloc_introspection.c", &[], NONE;
     address_space_limited_from_the_start: "malloc_limits.c", &[], NONE;
     address_space_limited_in_mid_flight: "malloc_limits.c", &[], IN_MID_FLIGHT;

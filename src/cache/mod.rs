@@ -133,7 +133,7 @@ impl Cache {
     fn count(&self, span: NonNull<Span>, released: u64) {
         // SAFETY: it is this cache's own (C2).
         let annex = unsafe { Annex::of(span).as_ref() };
-        if annex.remote.count_owners(released) {
+        if annex.count_owners(released) {
             default_pool().count_owners(span);
         }
     }
@@ -262,7 +262,7 @@ impl Cache {
     /// released, or from the pool.
     fn refill(&self, id: ClassId) -> bool {
         let slot = &self.slots[id.index()];
-        if let Some(current) = slot.span() {
+        if let Some(current) = slot.span(true) {
             if self.fill(slot, current) {
                 return true;
             }
@@ -306,7 +306,7 @@ impl Cache {
     fn leave(&self) {
         for id in ClassId::all() {
             let slot = &self.slots[id.index()];
-            if let Some(current) = slot.span() {
+            if let Some(current) = slot.span(true) {
                 slot.clear();
                 self.give(current);
             }

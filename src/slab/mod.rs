@@ -37,7 +37,7 @@ mod tests;
 
 pub use class::MAX_OBJECT;
 pub(crate) use class::{CLASSES, ClassId, SPAN_GRANULE_SHIFT};
-pub(crate) use map::{Annex, SpanMap, bytes as map_bytes};
+pub(crate) use map::{Annex, SpanMap, alignment as map_alignment, bytes as map_bytes};
 pub(crate) use span::{Place, Refused, Slot, Span, State};
 
 use crate::bits::{Bitmap, MAX_BITS};
@@ -50,7 +50,7 @@ use remote::{Inbox, Noted};
 const _: () = assert!(CLASSES * MAX_GRANULES <= MAX_BITS);
 
 mod atomic {
-    pub(super) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
+    pub(super) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, fence};
 }
 
 impl Inbox {
@@ -74,6 +74,10 @@ pub(crate) struct Slab {
     /// Number of bits of each class in `rooms`.
     rooms_of: [u32; CLASSES],
     rooms: Bitmap,
+    /// The last number that was given to a span.
+    newest_number: u32,
+    /// The first of the numbers that have no span any more, 0 if there is none; the descriptor of each has the next.
+    free_number: u32,
 }
 
 /// What a thread that is not the owner has done by a release.
@@ -114,6 +118,8 @@ impl Slab {
             released: [0; CLASSES],
             rooms_of: [0; CLASSES],
             rooms,
+            newest_number: 0,
+            free_number: 0,
         }
     }
 
@@ -130,7 +136,7 @@ impl Slab {
 
     /// The current span of a class.
     fn current(&self, id: ClassId) -> Option<NonNull<Span>> {
-        self.slots[id.index()].span()
+        self.slots[id.index()].span(self.map.has_owners())
     }
 
     /// Allocates an object from the current span of its class.
@@ -256,7 +262,23 @@ impl Slab {
         }
         let head = buddy.alloc_span(order)?;
         self.spans_in_use += 1;
-        Some(self.map.add(head, id, order))
+        let number = self.take_number();
+        Some(self.map.add(number, head, id, order))
+    }
+
+    /// A number for a span. There are as many as granules, so there is one for a span that has some.
+    fn take_number(&mut self) -> u32 {
+        match self.free_number {
+            0 => {
+                self.newest_number = self.map.number_after(self.newest_number);
+                self.newest_number
+            }
+            number => {
+                // SAFETY: descriptors of no span are initialised when they had one.
+                self.free_number = unsafe { self.map.numbered(number).as_ref() }.link();
+                number
+            }
+        }
     }
 
     /// Releases the object at `address`. Says how many granules became free: those of its span, if the object
@@ -399,7 +421,9 @@ impl Slab {
     fn retire_unlisted(&mut self, buddy: &mut Buddy, span: NonNull<Span>) {
         self.settle(span, State::Full);
         self.spans_in_use -= 1;
-        let head = self.map.remove(span);
+        let (head, number) = self.map.remove(span);
+        // SAFETY: the descriptor was in use until now.
+        unsafe { span.as_ref() }.set_link(core::mem::replace(&mut self.free_number, number));
         buddy.release_span(head);
     }
 
@@ -441,7 +465,7 @@ impl Slab {
         // SAFETY: the span is in use (L1).
         let descriptor = unsafe { span.as_ref() };
         self.settle(span, State::Current);
-        descriptor.set_owner(owner.as_ptr(), self.map.annex(span).map(|annex| &annex.remote));
+        descriptor.set_owner(owner.as_ptr());
         Some(span)
     }
 
@@ -449,7 +473,7 @@ impl Slab {
     pub(crate) fn give(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> u32 {
         // SAFETY: the span is in use (L1).
         let descriptor = unsafe { span.as_ref() };
-        descriptor.set_owner(null_mut(), None);
+        descriptor.set_owner(null_mut());
         self.count_owners(span);
         self.settle(span, State::Full);
         if descriptor.has_room() { self.changed_room(buddy, span) } else { 0 }
@@ -474,7 +498,7 @@ impl Slab {
         // SAFETY: the span has objects that are not collected, so it is in use (L1).
         let descriptor = unsafe { span.as_ref() };
         let Some(annex) = self.map.annex(span) else { return 0 };
-        annex.remote.count_owners(descriptor.collect(&annex.remote).released);
+        annex.count_owners(descriptor.collect(&annex.remote).released);
         self.give(buddy, span)
     }
 
@@ -482,7 +506,7 @@ impl Slab {
     pub(crate) fn count_owners(&mut self, span: NonNull<Span>) {
         // SAFETY: the span is in use (L1).
         let id = unsafe { span.as_ref() }.class();
-        let released = self.map.annex(span).map_or(0, |annex| annex.remote.take_uncounted());
+        let released = self.map.annex(span).map_or(0, |annex| annex.take_uncounted());
         self.released[id.index()] += released;
     }
 
@@ -519,7 +543,7 @@ impl Slab {
     pub(crate) fn counts_of(&self, span: &Span) -> (usize, u64) {
         let annex = self.map.annex(NonNull::from(span));
         let (remote, settled) =
-            annex.map_or((0, 0), |annex| (annex.remote.count(), annex.remote.uncounted()));
+            annex.map_or((0, 0), |annex| (annex.remote.count(), annex.uncounted()));
         (span.live().saturating_sub(remote), span.released() + settled + remote as u64)
     }
 
@@ -539,7 +563,7 @@ pub(crate) fn release_remote(span: NonNull<Span>, address: usize) -> Result<Post
         return Err(Refused);
     }
     // SAFETY: a span that can have an owner has an annex.
-    match unsafe { Annex::of(span).as_ref() }.remote.note(word, bit) {
+    match unsafe { Annex::of(span).as_ref() }.remote.note(descriptor.filled(), word, bit) {
         Noted::Twice => Err(Refused),
         Noted::Done => Ok(Posted::Done),
         Noted::First => Ok(post(span)),

@@ -24,7 +24,7 @@
 //! between. The pool's lock guards the changes of an owner.
 
 // Whose they are says the module above: the models of `tests/models.rs` bring their own.
-use super::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
+use super::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, fence};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
@@ -32,12 +32,11 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 const WORDS: usize = 4;
 
 /// What others have released of a span. Zeroes say that it is nothing.
+///
+/// Beside it comes `filled`, of which bit `w` says that `words[w]` has a bit that is not collected.
+#[repr(C)]
 pub(crate) struct Remote {
     pub(super) words: [AtomicU64; WORDS],
-    /// Bit `w`: `words[w]` has a bit that is not collected.
-    pub(super) filled: AtomicU32,
-    /// Objects that the owner itself has released, to be counted by the pool.
-    pub(super) uncounted: AtomicU32,
     /// The remote posted before this one.
     pub(super) next: AtomicPtr<Remote>,
 }
@@ -55,14 +54,14 @@ pub(crate) enum Noted {
 
 impl Remote {
     /// Notes that the object that `bit` of `word` stands for is released.
-    pub(crate) fn note(&self, word: usize, bit: u64) -> Noted {
+    pub(crate) fn note(&self, filled: &AtomicU8, word: usize, bit: u64) -> Noted {
         let before = self.words[word].fetch_or(bit, AcqRel);
         if before & bit != 0 {
             return Noted::Twice;
         }
         // If it was not 0 its bit of `filled` is set, or will be by the thread that found it 0, which then
         // posts the span.
-        if before == 0 && self.filled.fetch_or(1 << word, AcqRel) == 0 {
+        if before == 0 && filled.fetch_or(1 << word, AcqRel) == 0 {
             return Noted::First;
         }
         Noted::Done
@@ -73,40 +72,15 @@ impl Remote {
         self.words[word].load(Acquire) & bit != 0
     }
 
-    /// Whether there is nothing to collect.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.filled.load(Acquire) == 0
-    }
-
     /// Number of objects released and not collected.
     pub(crate) fn count(&self) -> usize {
         self.words.iter().map(|word| word.load(Relaxed).count_ones() as usize).sum()
     }
 
-    /// Counts objects that the owner has released, collected ones among them, until the pool does. Says whether
-    /// it should soon.
-    pub(crate) fn count_owners(&self, released: u64) -> bool {
-        let sum = self.uncounted.load(Relaxed) + released as u32;
-        self.uncounted.store(sum, Relaxed);
-        sum > u32::MAX / 2
-    }
-
-    /// What [`Remote::count_owners`] has counted.
-    pub(crate) fn uncounted(&self) -> u64 {
-        self.uncounted.load(Relaxed) as u64
-    }
-
-    /// The same, which the pool counts from now on.
-    pub(crate) fn take_uncounted(&self) -> u64 {
-        let sum = self.uncounted();
-        self.uncounted.store(0, Relaxed);
-        sum
-    }
-
     /// Calls `take` with each word that has bits, and its bits, and forgets them. For a span that was taken out
     /// of an inbox.
-    pub(crate) fn collect(&self, mut take: impl FnMut(usize, u64)) {
-        let mut filled = self.filled.swap(0, AcqRel);
+    pub(crate) fn collect(&self, filled: &AtomicU8, mut take: impl FnMut(usize, u64)) {
+        let mut filled = filled.swap(0, AcqRel);
         while filled != 0 {
             let word = filled.trailing_zeros() as usize;
             filled &= filled - 1;

@@ -16,13 +16,13 @@
 //!   only then.
 
 use super::class::{ClassId, MAX_OBJECTS, locate, span_bytes};
+use super::map::Annex;
 use super::remote::{self, Inbox, Remote};
 use crate::buddy::Order;
 use core::cell::Cell;
-#[cfg(target_arch = "x86_64")]
 use core::mem::offset_of;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::Ordering::{Relaxed, Release};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 const WORD: usize = u64::BITS as usize;
@@ -43,26 +43,35 @@ pub(crate) enum State {
     Full,
 }
 
-/// Descriptor of a span; one cache line.
-#[repr(C, align(64))]
+/// Descriptor of a span. First comes what everybody reads who releases one of its objects, then what its
+/// owner changes: where spans can have owners the two are in different cache lines, the former with what
+/// others change.
+#[repr(C)]
 pub(crate) struct Span {
     /// First, where the multiplication needs no offset.
     magic: AtomicU64,
-    free: [AtomicU64; WORDS],
     /// The cache that owns it, null for the pool; see `remote` for the lowest bit.
     owner: AtomicPtr<Inbox>,
-    /// Lower half of the first object's address.
+    /// Lower half of the first object's address. Of a span that is not in use, anything.
     base: AtomicU32,
-    /// Objects, live and free.
-    capacity: AtomicU16,
-    countdown: Cell<u16>,
-    started: Cell<u16>,
+    /// Index of the last object.
+    last: AtomicU8,
     class: AtomicU8,
     order: AtomicU8,
+    /// See [`Remote`].
+    filled: AtomicU8,
+    free: [AtomicU64; WORDS],
+    countdown: Cell<u16>,
+    started: Cell<u16>,
     state: Cell<State>,
+    /// The next 16 bits of the first object's address, which are all: see `SpanMap`.
+    base_high: AtomicU16,
 }
 
-const _: () = assert!(size_of::<Span>() == 64);
+const _: () = assert!(size_of::<Span>() == 64 && MAX_OBJECTS - 1 <= u8::MAX as usize);
+
+/// Bytes that the descriptors of a heap are aligned to, where spans have no owners.
+pub(super) const ALIGNMENT: usize = 64;
 
 /// Why an address can't be released to a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,12 +168,20 @@ impl Slot {
         Some(unsafe { NonNull::new_unchecked(self.base.get().add(index * self.size.get())) })
     }
 
-    /// The span that the slot allocates from.
+    /// The span that the slot allocates from, in a heap whose spans can have owners or not.
     #[inline]
-    pub(crate) fn span(&self) -> Option<NonNull<Span>> {
+    pub(crate) fn span(&self, has_owners: bool) -> Option<NonNull<Span>> {
         let word = self.word.get();
-        let line = word.as_ptr().map_addr(|address| address & !(align_of::<Span>() - 1)).cast();
-        if core::ptr::eq(word.as_ptr(), &raw const NO_OBJECTS) { None } else { NonNull::new(line) }
+        if core::ptr::eq(word.as_ptr(), &raw const NO_OBJECTS) {
+            return None;
+        }
+        let start = if has_owners {
+            let annex = word.addr().get() & !(align_of::<Annex>() - 1);
+            annex + offset_of!(Annex, span)
+        } else {
+            word.addr().get() & !(ALIGNMENT - 1)
+        };
+        NonNull::new(word.as_ptr().with_addr(start).cast())
     }
 
     /// Leaves the span, which the caller has given another state.
@@ -210,12 +227,14 @@ impl Span {
             magic: AtomicU64::new(0),
             owner: AtomicPtr::new(null_mut()),
             base: AtomicU32::new(0),
-            capacity: AtomicU16::new(0),
-            countdown: Cell::new(0),
-            started: Cell::new(0),
+            last: AtomicU8::new(0),
             class: AtomicU8::new(0),
             order: AtomicU8::new(0),
+            filled: AtomicU8::new(0),
+            countdown: Cell::new(0),
+            started: Cell::new(0),
             state: Cell::new(State::Full),
+            base_high: AtomicU16::new(0),
         }
     }
 
@@ -233,7 +252,9 @@ impl Span {
         span.magic.store(id.class().magic, Relaxed);
         span.owner.store(null_mut(), Relaxed);
         span.base.store(base.addr().get() as u32, Relaxed);
-        span.capacity.store(id.class().objects_in(order.0) as u16, Relaxed);
+        span.base_high.store((base.addr().get() >> 32) as u16, Relaxed);
+        span.last.store((id.class().objects_in(order.0) - 1) as u8, Relaxed);
+        span.filled.store(0, Relaxed);
         span.class.store(id.index() as u8, Relaxed);
         span.order.store(order.0, Relaxed);
         // What exists is free, what doesn't is not live either.
@@ -277,7 +298,7 @@ impl Span {
         // Before the bits are taken: whoever sets one afterwards marks it again.
         self.owner.store(owner, Relaxed);
         let mut collected = Collected { released: 0, twice: None };
-        remote.collect(|word, bits| {
+        remote.collect(&self.filled, |word, bits| {
             let before = self.free[word].load(Relaxed);
             self.free[word].store(before | bits, Relaxed);
             collected.released += (bits & !before).count_ones() as u64;
@@ -364,7 +385,7 @@ impl Span {
     /// different ages share spans. What this leaves unused is less than a quarter.
     #[inline]
     fn waking(&self) -> u16 {
-        (self.capacity.load(Relaxed) / 4).max(1)
+        (self.capacity() as u16 / 4).max(1)
     }
 
     /// [`Span::settle`] of a cache's full span that has lost so many objects more than the countdown knows, with
@@ -379,7 +400,7 @@ impl Span {
         let released = self.released();
         self.state.set(State::Room);
         let free = self.waking() - countdown + objects;
-        self.start(self.capacity.load(Relaxed) - free);
+        self.start(self.capacity() as u16 - free);
         released
     }
 
@@ -400,9 +421,9 @@ impl Span {
         self.state.get()
     }
 
-    /// Gives the span, of which `remote` is posted or not, another owner.
-    pub(super) fn set_owner(&self, owner: *mut Inbox, remote: Option<&Remote>) {
-        let owes = !owner.is_null() && remote.is_some_and(|remote| !remote.is_empty());
+    /// Gives the span, which is posted or not, another owner.
+    pub(super) fn set_owner(&self, owner: *mut Inbox) {
+        let owes = !owner.is_null() && self.filled.load(Acquire) != 0;
         self.owner.store(if owes { remote::marked(owner) } else { owner }, Release);
     }
 
@@ -447,6 +468,27 @@ impl Span {
         self.class().class().size as usize
     }
 
+    /// See [`Remote`].
+    pub(super) fn filled(&self) -> &AtomicU8 {
+        &self.filled
+    }
+
+    /// Address of the first object.
+    pub(super) fn base(&self) -> usize {
+        let high = self.base_high.load(Relaxed) as u64;
+        (high << 32 | self.base.load(Relaxed) as u64) as usize
+    }
+
+    /// The number that is kept in the descriptor of no span.
+    pub(super) fn link(&self) -> u32 {
+        self.base.load(Relaxed)
+    }
+
+    /// Keeps a number in the descriptor of no span.
+    pub(super) fn set_link(&self, number: u32) {
+        self.base.store(number, Relaxed);
+    }
+
     /// Bytes of the span's block.
     pub(crate) fn bytes(&self) -> usize {
         span_bytes(self.order().0)
@@ -455,7 +497,7 @@ impl Span {
     /// Number of objects, live and free.
     #[inline]
     pub(crate) fn capacity(&self) -> usize {
-        self.capacity.load(Relaxed) as usize
+        self.last.load(Relaxed) as usize + 1
     }
 
     /// Number of live objects.

@@ -25,7 +25,7 @@ fn heap(granules: u32) -> Heap {
     let start = NonNull::new(books.as_mut_ptr()).unwrap().cast::<u8>();
     // SAFETY: both get zeroed, aligned memory of their own, which moves together with them.
     let (buddy, slab) = unsafe {
-        let start = start.add(start.align_offset(align_of::<Span>()));
+        let start = start.add(start.align_offset(map_alignment(false)));
         let map = SpanMap::new(base, granules, start.add(span_bytes), start, false);
         let slab = Slab::new(start.add(rooms), map);
         (Buddy::new(start.add(slab_bytes), shape), slab)

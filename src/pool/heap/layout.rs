@@ -11,7 +11,7 @@ use super::{Backing, Heap, Links};
 use crate::buddy::{Buddy, MAX_GRANULES, Shape, Sweep};
 use crate::error::Error;
 use crate::pool::registry::Entry;
-use crate::slab::{self, SPAN_GRANULE_SHIFT, Slab, Span, SpanMap};
+use crate::slab::{self, SPAN_GRANULE_SHIFT, Slab, SpanMap};
 use core::ptr::NonNull;
 
 /// A heap with at least this many bytes has spans.
@@ -69,7 +69,7 @@ impl Parts {
         let slab = end.next_multiple_of(align_of::<Slab>());
         let rooms = slab + size_of::<Slab>();
         let numbers = rooms + slab::room_bytes(granules);
-        let spans = (numbers + number_bytes).next_multiple_of(align_of::<Span>());
+        let spans = (numbers + number_bytes).next_multiple_of(slab::map_alignment(shape.track_use));
         Parts { entry, buddy, slab, rooms, numbers, spans, end: spans + span_bytes }
     }
 }
@@ -103,7 +103,7 @@ impl Heap {
         let address = start.addr().get();
         let has_spans = size >= SPANS_FROM;
         let granule = 1usize << granule_shift(size, has_spans);
-        let alignment = if has_spans { align_of::<Span>() } else { align_of::<Heap>() };
+        let alignment = if has_spans { slab::map_alignment(false) } else { align_of::<Heap>() };
         let too_small = Error::HeapTooSmall { address, size };
         let metadata = address.checked_next_multiple_of(alignment).ok_or(too_small)?;
         let end = (address + size) & !(granule - 1);
