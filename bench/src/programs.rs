@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use crate::Result;
 use crate::mallocs::{Builder, Malloc, command};
@@ -53,7 +54,9 @@ impl Launcher {
 
     /// Runs it to its end, in an empty folder of its own. What it prints is the second part.
     pub fn run(&self, program: &Program, malloc: &Malloc) -> Result<(Cost, Vec<u8>)> {
-        let folder = self.workloads.join(format!("scratch-{}", std::process::id()));
+        // One for each thread that runs programs.
+        let place = format!("scratch-{}-{:?}", std::process::id(), thread::current().id());
+        let folder = self.workloads.join(place);
         fs::create_dir_all(&folder)?;
         let result = folder.join(".cost");
         let output = command(&self.workloads.join("launch").to_string_lossy())

@@ -52,7 +52,8 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     // SAFETY: glibc passes the environment to constructors, and nothing has changed it this early.
     unsafe { settings::read(environment) };
     if settings::pages_decay() {
-        heapmaster::enable_decay();
+        // SAFETY: this is the constructor, the first code of the process.
+        unsafe { heapmaster::enable_decay() };
     }
 }
 

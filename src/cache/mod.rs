@@ -428,15 +428,13 @@ pub unsafe fn release_slow(block: NonNull<u8>) -> Result<(), Error> {
     // SAFETY: the map is written before the cache is a thread's.
     let span = unsafe { &*cache.map.as_ptr() }.holding(address);
     let Some(span) = span.or_else(|| default_pool().span_holding(address)) else {
-        // SAFETY: the caller's promise.
-        return unsafe { default_pool().release(block) };
+        return default_pool().release_other(block);
     };
     // SAFETY: a map has a descriptor for every granule.
     let descriptor = unsafe { span.as_ref() };
     let (owner, is_marked) = unmarked(descriptor.owner().load(Acquire));
     if owner.is_null() {
-        // SAFETY: the caller's promise.
-        return unsafe { default_pool().release(block) };
+        return default_pool().release_other(block);
     }
     if !core::ptr::eq(owner, &cache.inbox) {
         return default_pool().release_remote(span, address);

@@ -6,7 +6,7 @@
 //! runs touches none of them: it makes its system calls by itself.
 
 use super::{commit, page_size, raw, release, reserve};
-use core::ptr::{from_mut, from_ref};
+use core::ptr::{NonNull, from_mut, from_ref};
 
 /// Bytes of its stack, which has a guard page besides.
 const STACK: usize = 32 << 10;
@@ -19,10 +19,25 @@ const FLAGS: libc::c_int = libc::CLONE_VM
     | libc::CLONE_THREAD
     | libc::CLONE_SYSVSEM;
 
-/// Runs `body` in a thread of its own, which ends with it and takes no signals. False if the system refuses.
-pub(crate) fn start(body: extern "C" fn()) -> bool {
+/// A thread's stack, which the thread itself gives back when it ends.
+#[derive(Clone, Copy)]
+pub(crate) struct Stack(NonNull<u8>);
+
+impl Stack {
+    /// Gives it back.
+    ///
+    /// # Safety
+    /// The thread does not exist: the process is a fork of the one where it did.
+    pub(crate) unsafe fn release(self) {
+        // SAFETY: the caller's promise.
+        unsafe { release(self.0, STACK + page_size()) };
+    }
+}
+
+/// Runs `body` in a thread of its own, which ends with it and takes no signals; `None` if the system refuses.
+pub(crate) fn start(body: extern "C" fn()) -> Option<Stack> {
     let size = STACK + page_size();
-    let Ok(stack) = reserve(size) else { return false };
+    let stack = reserve(size).ok()?;
     // SAFETY: it has just been reserved, and the guard is its first page.
     let usable = unsafe { commit(stack.add(page_size()), STACK) };
     let all_signals = !0u64;
@@ -39,7 +54,7 @@ pub(crate) fn start(body: extern "C" fn()) -> bool {
         // SAFETY: nobody uses it.
         unsafe { release(stack, size) };
     }
-    started
+    started.then_some(Stack(stack))
 }
 
 /// Sets which signals the calling thread does not take; libc would not let us have all.

@@ -290,9 +290,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         unsafe { self.inner.held() }.after_release(block.addr().get());
     }
 
-    /// [`MemoryPool::release`], for every block.
+    /// [`MemoryPool::release`], for every block; sooner for those that are not known at once.
     #[inline(never)]
-    fn release_other(&self, block: NonNull<u8>) -> Result<(), Error> {
+    pub(crate) fn release_other(&self, block: NonNull<u8>) -> Result<(), Error> {
         let mut inner = self.lock();
         match inner.release(block.addr().get()) {
             Ok(()) => Ok(()),

@@ -7,12 +7,12 @@
 //! It holds the pool's lock for a few dozen system calls at a time, and shares nothing else with the
 //! program. While it lives a process has one thread more, which libc does not know: see `os::thread`.
 //!
-//! The state is changed under the default pool's lock, but for the first time: so between the last look of a
-//! thread that ends and its end there is no release that would have started another.
+//! The state is changed under the default pool's lock, but for the first time: so no release comes between the
+//! last look of a thread that ends and its word that it does.
 
 use super::default_pool;
-use crate::os::thread;
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use crate::os::thread::{self, Stack};
+use core::cell::Cell;
 
 /// Milliseconds between two rounds.
 const TICK: u64 = 400;
@@ -20,32 +20,45 @@ const TICK: u64 = 400;
 /// Free bytes that are worth a thread.
 const WORTH: usize = 1 << 20;
 
-/// Nobody asked for decay, or the system gives no thread.
-const OFF: u8 = 0;
-const IDLE: u8 = 1;
-const RUNNING: u8 = 2;
+/// Whether there is a thread.
+#[derive(Clone, Copy)]
+enum State {
+    /// There will be none: nobody asked for decay, or the system gives no thread.
+    Off,
+    Idle,
+    Running(Stack),
+}
 
-static STATE: AtomicU8 = AtomicU8::new(OFF);
+/// See the module for who may use it.
+struct Decay(Cell<State>);
+
+// SAFETY: it is used under the default pool's lock, but for the first time.
+unsafe impl Sync for Decay {}
+
+static DECAY: Decay = Decay(Cell::new(State::Off));
 
 /// Lets the free pages of the default pool decay from now on.
 ///
-/// To be called once, when the process has a single thread.
-pub fn enable() {
-    STATE.store(IDLE, Relaxed);
+/// # Safety
+/// The process has a single thread, and this is called once.
+pub unsafe fn enable() {
+    DECAY.0.set(State::Idle);
 }
 
 /// So many bytes could be purged. Says whether they will be soon. Under the default pool's lock.
 pub(super) fn notice(purgeable: usize) -> bool {
-    if purgeable >= WORTH && STATE.load(Relaxed) == IDLE {
-        STATE.store(if thread::start(run) { RUNNING } else { OFF }, Relaxed);
+    if purgeable >= WORTH && matches!(DECAY.0.get(), State::Idle) {
+        DECAY.0.set(thread::start(run).map_or(State::Off, State::Running));
     }
-    STATE.load(Relaxed) != OFF
+    !matches!(DECAY.0.get(), State::Off)
 }
 
-/// The thread was left behind in the parent. Under the default pool's lock, or with no other thread.
+/// The thread, if there was one, was left behind in the parent. In the child's only thread.
 pub(crate) fn after_fork_in_child() {
-    if STATE.load(Relaxed) == RUNNING {
-        STATE.store(IDLE, Relaxed);
+    if let State::Running(stack) = DECAY.0.get() {
+        DECAY.0.set(State::Idle);
+        // SAFETY: it has no thread here.
+        unsafe { stack.release() };
     }
 }
 
@@ -54,7 +67,7 @@ extern "C" fn run() {
     let is_done = |purgeable| {
         let done = purgeable < WORTH;
         if done {
-            STATE.store(IDLE, Relaxed);
+            DECAY.0.set(State::Idle);
         }
         done
     };

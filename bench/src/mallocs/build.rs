@@ -113,7 +113,7 @@ impl Builder {
             }
             Source::Crate(package, recipe) => self.build(name, package, recipe)?,
             Source::System { file, package } => system_library(file, package)?,
-            Source::C => (c_library_version(), None),
+            Source::C => return Ok(Malloc::of_c_library()),
         };
         Ok(Malloc { name, version, library })
     }
@@ -207,7 +207,7 @@ fn system_library(file: &str, package: &str) -> Result<(String, Option<PathBuf>)
     Ok((version.unwrap_or("of the system".to_owned()), Some(library)))
 }
 
-fn c_library_version() -> String {
+pub(super) fn c_library_version() -> String {
     // SAFETY: the function gives a string of its own that lasts.
     let version = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };
     version.to_string_lossy().into_owned()

@@ -17,6 +17,11 @@ pub struct Malloc {
 }
 
 impl Malloc {
+    /// The C library's own.
+    pub fn of_c_library() -> Self {
+        Self { name: "glibc", version: build::c_library_version(), library: None }
+    }
+
     /// What `LD_PRELOAD` is to be; empty for the C library's own.
     pub fn preload(&self) -> &Path {
         self.library.as_deref().unwrap_or(Path::new(""))

@@ -178,17 +178,31 @@ fn cases(launcher: &Launcher, options: &Options) -> Result<Vec<Case>> {
         }
     }
     if cases.iter().any(|case| case.program.path.is_relative()) {
-        let missing: Vec<_> = NEEDED.iter().filter(|it| !installed(it.0)).map(|it| it.1).collect();
-        if !missing.is_empty() {
-            return Err(
-                format!("programs are missing: apt-get install {}", missing.join(" ")).into()
-            );
-        }
+        install_missing()?;
     }
     if cases.is_empty() {
         return Err("no workload has such a name".into());
     }
     Ok(cases)
+}
+
+/// Installs the programs that are missing, where that is possible.
+fn install_missing() -> Result<()> {
+    let missing = || NEEDED.iter().filter(|it| !installed(it.0)).map(|it| it.1).collect::<Vec<_>>();
+    let packages = missing();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    eprintln!("installing {} ...", packages.join(", "));
+    // Where it can't be done, the check afterwards says so.
+    let _ = mallocs::command("apt-get").args(["-qq", "update"]).status();
+    let _ = mallocs::command("apt-get").args(["-qq", "-y", "install"]).args(&packages).status();
+    match missing() {
+        missing if missing.is_empty() => Ok(()),
+        missing => {
+            Err(format!("programs are missing: apt-get install {}", missing.join(" ")).into())
+        }
+    }
 }
 
 /// The figures of each allocator over all cases.
@@ -245,5 +259,32 @@ fn absolute(cpu: &[(String, Figures)], peak: &[(String, Figures)]) -> Table {
         columns: vec![("CPU seconds".to_owned(), 3), ("peak MiB".to_owned(), 1)],
         rows: cpu.iter().zip(peak).map(row).collect(),
         plot: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_workload_compiles_and_ends_with_any_number_of_threads() {
+        let launcher = Launcher::new(&Builder::new().unwrap()).unwrap();
+        for (workload, work) in WORKLOADS {
+            for threads in THREADS {
+                let arguments = [&*threads.to_string(), &(work / 1000).max(20).to_string()];
+                let program = Program::new(launcher.workload(workload).unwrap(), &arguments);
+                let (cost, output) = launcher.run(&program, &Malloc::of_c_library()).unwrap();
+                assert!(cost.cpu > 0.0 && cost.elapsed > 0.0 && cost.peak > 0.5, "{workload}");
+                assert!(output.is_empty(), "{workload}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_that_fails_is_an_error_that_names_it() {
+        let launcher = Launcher::new(&Builder::new().unwrap()).unwrap();
+        let program = Program::new(launcher.workload("small").unwrap(), &["1"]);
+        let error = launcher.run(&program, &Malloc::of_c_library()).err().unwrap().to_string();
+        assert!(error.contains("small on glibc") && error.contains("usage:"), "{error}");
     }
 }
