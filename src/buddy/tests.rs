@@ -178,8 +178,8 @@ proptest! {
                         true
                     });
                     prop_assert_eq!(purged, before - buddy.purgeable());
-                    if purged == 0 && most > 0 {
-                        // It has come to the end.
+                    prop_assert!(purged > 0 || most == 0 || sweep.is_over());
+                    if sweep.is_over() {
                         sweep = Sweep::default();
                     }
                 }

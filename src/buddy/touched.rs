@@ -21,6 +21,14 @@ pub(crate) struct Sweep {
     at: Option<(Order, usize)>,
     /// Granules of that block that are done.
     done: u32,
+    is_over: bool,
+}
+
+impl Sweep {
+    /// Whether it has come to the end.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
 }
 
 impl Touched {
@@ -80,10 +88,12 @@ impl Buddy {
         const CALL: u32 = 16;
         let before = self.purgeable();
         let mut spent = 0;
-        while spent < most
-            && self.purgeable() > 0
-            && let Some((head, order)) = self.next_of_sweep(sweep)
-        {
+        while spent < most && !sweep.is_over {
+            let next = if self.purgeable() > 0 { self.next_of_sweep(sweep) } else { None };
+            let Some((head, order)) = next else {
+                sweep.is_over = true;
+                break;
+            };
             let end = order.granules().min(sweep.done + RANGE);
             let (start, end) =
                 (head.plus(core::mem::replace(&mut sweep.done, end)), head.plus(end));
@@ -114,7 +124,7 @@ impl Buddy {
                 && found_order == order
             {
                 if sweep.at != Some((order, found)) {
-                    *sweep = Sweep { at: Some((order, found)), done: 0 };
+                    *sweep = Sweep { at: Some((order, found)), ..Sweep::default() };
                 }
                 if sweep.done < order.granules() {
                     return Some((head, order));

@@ -182,6 +182,7 @@ impl Cache {
             State::Current => self.settle(span, State::Current),
             State::Full => self.wake(span, 0),
             State::Room => self.emptied(span),
+            State::Unused => {}
         }
     }
 
@@ -214,7 +215,7 @@ impl Cache {
                     self.emptied(span);
                 }
             }
-            State::Full | State::Current => {}
+            State::Full | State::Current | State::Unused => {}
         }
     }
 
@@ -241,19 +242,21 @@ impl Cache {
                 continue;
             }
             let collected = descriptor.collect(&annex.remote);
-            if let Some(offset) = collected.twice {
-                report_twice(descriptor, offset);
-            }
+            let late = collected.twice.map(|offset| default_pool().released_twice(span, offset));
             self.count(span, collected.released);
             match descriptor.state() {
-                State::Current => {}
                 State::Full => self.wake(span, collected.released),
-                State::Room => {
+                State::Room if collected.released > 0 => {
                     descriptor.count_down(collected.released as u16);
                     if descriptor.is_empty() {
                         self.emptied(span);
                     }
                 }
+                State::Room | State::Current | State::Unused => {}
+            }
+            // Last: the handler may allocate.
+            if let Some(error) = late {
+                report(&error);
             }
         }
     }
@@ -333,13 +336,12 @@ pub fn set_misuse_handler(handler: MisuseFn) {
 }
 
 #[cold]
-fn report_twice(span: &Span, offset: usize) {
-    let error = default_pool().released_twice(NonNull::from(span), offset);
+fn report(error: &Error) {
     let handler = ON_MISUSE.load(Relaxed);
     if handler != 0 {
         // SAFETY: it was stored as one.
         let handler = unsafe { core::mem::transmute::<usize, MisuseFn>(handler) };
-        handler(&error);
+        handler(error);
     }
 }
 
@@ -357,19 +359,20 @@ pub fn alloc(size: usize) -> Option<NonNull<u8>> {
 #[cold]
 #[inline(never)]
 pub fn alloc_slow(size: usize) -> Result<NonNull<u8>, Error> {
-    if size <= MAX_OBJECT
-        && let Some(cache) = own()
-    {
+    let own_object = || {
+        let cache = if size <= MAX_OBJECT { own()? } else { return None };
         let id = ClassId::holding(size);
-        if cache.refill(id)
-            && let Some(object) = cache.slots[id.index()].alloc()
-        {
-            return Ok(object);
-        }
+        if cache.refill(id) { cache.slots[id.index()].alloc() } else { None }
+    };
+    if let Some(object) = own_object() {
+        return Ok(object);
     }
-    // Who only allocates large blocks never looks there otherwise.
+    // Who only allocates large blocks never looks there otherwise; and the pool may have no more spans.
     if tls::get().inbox.has_post() {
         tls::get().collect();
+        if let Some(object) = own_object() {
+            return Ok(object);
+        }
     }
     default_pool().alloc(size)
 }

@@ -22,7 +22,7 @@ impl RelaxStrategy for YieldAfterSpin {
             core::hint::spin_loop();
         }
         // SAFETY: it has no preconditions.
-        unsafe { libc::sched_yield() };
+        unsafe { raw::call(libc::SYS_sched_yield, []) };
     }
 }
 

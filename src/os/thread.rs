@@ -13,7 +13,6 @@ const STACK: usize = 32 << 10;
 
 /// What a thread of a program shares with the others.
 const FLAGS: libc::c_int = libc::CLONE_VM
-    | libc::CLONE_FS
     | libc::CLONE_FILES
     | libc::CLONE_SIGHAND
     | libc::CLONE_THREAD

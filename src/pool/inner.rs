@@ -371,7 +371,7 @@ impl<R: RelaxStrategy> Inner<R> {
     pub(super) fn gained_granules(&mut self, heap: NonNull<Heap>, granules: u32) {
         let this = self.heaps.get_mut(heap);
         self.used -= granules as usize * this.granule();
-        this.purge_if_worthwhile(self.used);
+        self.purge_if_worthwhile(heap);
         self.rearm_low_memory();
     }
 
@@ -385,12 +385,19 @@ impl<R: RelaxStrategy> Inner<R> {
     pub(super) fn resize(&mut self, heap: NonNull<Heap>, live: Live, size: usize) -> bool {
         // A block that outgrows a draining heap moves out.
         let budget = if self.heaps.get(heap).draining { 0 } else { self.budget() };
-        self.on_heap(heap, |heap| heap.resize(live, size, budget))
+        let stays = self.on_heap(heap, |heap| heap.resize(live, size, budget));
+        self.purge_if_worthwhile(heap);
+        stays
     }
 
     /// Gives back what can be given back of a live block that holds `size` bytes where it is.
     pub(super) fn shrink(&mut self, heap: NonNull<Heap>, live: Live, size: usize) {
         self.on_heap(heap, |heap| heap.shrink(live, size));
+        self.purge_if_worthwhile(heap);
+    }
+
+    fn purge_if_worthwhile(&mut self, heap: NonNull<Heap>) {
+        self.heaps.get_mut(heap).purge_if_worthwhile(self.used);
     }
 
     pub(super) fn owns(&self, address: usize) -> bool {

@@ -37,6 +37,7 @@ impl Slab {
                 State::Current => is_current,
                 State::Room => has_bit || is_next,
                 State::Full => !span.has_room(),
+                State::Unused => false,
             };
             require(state_is_right, "S2: a span has the state that its owner gave it", head)?;
             require(is_current || !span.is_empty(), "L3: an empty span is released", head)?;

@@ -244,6 +244,10 @@ impl SpanMap {
             unsafe { NonNull::new_unchecked(self.first.add(head.index() << SPAN_GRANULE_SHIFT)) };
         // SAFETY: whatever bytes are there are a valid descriptor but for its state, which is written first.
         unsafe { Span::set_up(span, base, id, order) };
+        if let Some(annex) = self.annex(span) {
+            // Whoever released an object of the span before that was no longer live may have left a bit.
+            annex.remote.words.iter().for_each(|word| word.store(0, Relaxed));
+        }
         self.set_numbers(head, order, number);
         span
     }

@@ -347,7 +347,7 @@ impl Slab {
         let mut span = span;
         // SAFETY: the span is in use (L1).
         let id = unsafe { span.as_ref() }.class();
-        if let Some(displaced) = self.current(id).filter(|&current| span < current) {
+        if let Some(displaced) = self.current(id).filter(|&current| is_lower(span, current)) {
             // SAFETY: it was the current span, so in use (L1).
             let descriptor = unsafe { displaced.as_ref() };
             let state = if descriptor.has_room() { State::Room } else { State::Full };
@@ -363,7 +363,7 @@ impl Slab {
             span = displaced;
         }
         match self.next[id.index()] {
-            Some(next) if next < span => self.add_room(id, span),
+            Some(next) if is_lower(next, span) => self.add_room(id, span),
             Some(next) => {
                 self.next[id.index()] = Some(span);
                 self.add_room(id, next);
@@ -419,7 +419,7 @@ impl Slab {
 
     /// Gives a span's block back to the buddy system.
     fn retire_unlisted(&mut self, buddy: &mut Buddy, span: NonNull<Span>) {
-        self.settle(span, State::Full);
+        self.settle(span, State::Unused);
         self.spans_in_use -= 1;
         let (head, number) = self.map.remove(span);
         // SAFETY: the descriptor was in use until now.
@@ -485,9 +485,15 @@ impl Slab {
         // SAFETY: the span has objects that are not collected, so it is in use (L1).
         let descriptor = unsafe { span.as_ref() };
         let Some(annex) = self.map.annex(span) else { return 0 };
-        self.released[descriptor.class().index()] += descriptor.collect(&annex.remote).released;
+        if descriptor.state() == State::Unused {
+            // Two threads released its last object, and the span was given back between the two.
+            return 0;
+        }
+        let released = descriptor.collect(&annex.remote).released;
+        self.released[descriptor.class().index()] += released;
         match descriptor.state() {
             State::Current => 0,
+            _ if released == 0 => 0,
             _ => self.changed_room(buddy, span),
         }
     }
@@ -551,6 +557,13 @@ impl Slab {
     pub(crate) fn settled_releases(&self) -> u64 {
         self.released.iter().sum()
     }
+}
+
+/// Whether the first of two spans that are in use lies at the lower address.
+#[inline]
+fn is_lower(span: NonNull<Span>, other: NonNull<Span>) -> bool {
+    // SAFETY: every caller has spans that are in use (L1).
+    unsafe { span.as_ref().base() < other.as_ref().base() }
 }
 
 /// Releases the object at `address` of a span that has another owner, or had one just now. A pointer that

@@ -41,6 +41,8 @@ pub(crate) enum State {
     /// It had no free object when the owner last looked. One of the pool's has none, one of a cache's fewer than
     /// it waits for.
     Full,
+    /// The descriptor is that of no span.
+    Unused,
 }
 
 /// Descriptor of a span. First comes what everybody reads who releases one of its objects, then what its
@@ -233,7 +235,7 @@ impl Span {
             filled: AtomicU8::new(0),
             countdown: Cell::new(0),
             started: Cell::new(0),
-            state: Cell::new(State::Full),
+            state: Cell::new(State::Unused),
             base_high: AtomicU16::new(0),
         }
     }
@@ -366,7 +368,7 @@ impl Span {
         self.start(match state {
             State::Current => CURRENT,
             State::Room => self.live() as u16,
-            State::Full => 1,
+            State::Full | State::Unused => 1,
         });
         released
     }
@@ -550,6 +552,7 @@ impl Span {
             State::Current => countdown > 0,
             State::Room => countdown as usize == self.live(),
             State::Full => countdown == 1,
+            State::Unused => false,
         }
     }
 }

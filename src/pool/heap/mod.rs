@@ -453,7 +453,7 @@ impl Heap {
         let mut sweep = self.sweep;
         let purged = self.purge_some(&mut sweep, self.decaying.min(STEP));
         self.sweep = sweep;
-        self.decaying = if purged == 0 { 0 } else { self.decaying.saturating_sub(purged) };
+        self.decaying = if sweep.is_over() { 0 } else { self.decaying.saturating_sub(purged) };
         self.decaying > 0
     }
 
