@@ -1,9 +1,9 @@
 //! Counts instructions. For a trace this program runs itself under callgrind, with a hidden command that
 //! replays one trace on one peer.
 
-use std::env;
 use std::path::Path;
 use std::process::Command;
+use std::{env, fs};
 
 use clap::Args;
 
@@ -21,13 +21,21 @@ pub struct Driver {
     #[arg(value_parser = trace::find)]
     work: Work,
     count: usize,
+    /// A call for each operation
+    #[arg(long)]
+    one_by_one: bool,
 }
 
 impl Driver {
     pub fn run(&self) {
         let trace = Trace::new(self.work, self.count);
         let arena = Arena::new(self.peer, region::SIZE).expect("64 MiB are enough for every peer");
-        trace::Driver::new(&*arena).replay(&trace);
+        let mut driver = trace::Driver::new(&*arena);
+        if self.one_by_one {
+            driver.replay_one_by_one(&trace);
+        } else {
+            driver.replay(&trace);
+        }
     }
 }
 
@@ -36,6 +44,28 @@ pub fn instructions(peer: &Kind, work: &str, count: usize) -> Result<u64> {
     let mut command = callgrind(REPLAY);
     command.arg(env::current_exe()?).args(["driver", peer.name, work, &count.to_string()]);
     instructions_of(&mut command)
+}
+
+/// The most instructions that one of the first `count` operations of `work` takes, the driver's among them.
+pub fn most_instructions(peer: &Kind, work: &str, count: usize) -> Result<u64> {
+    let folder = env::temp_dir().join(format!("heapmaster-bench-{}", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    let mut command = Command::new("valgrind");
+    command
+        .arg("--tool=callgrind")
+        .arg(format!("--callgrind-out-file={}", folder.join("out").display()))
+        .args([format!("--toggle-collect={REPLAY}"), format!("--dump-after={REPLAY}")])
+        .arg(env::current_exe()?)
+        .args(["driver", peer.name, work, &count.to_string(), "--one-by-one"]);
+    let counted = instructions_of(&mut command);
+    let mut most = 0;
+    for file in fs::read_dir(&folder)? {
+        let dump = fs::read_to_string(file?.path())?;
+        let total = dump.lines().find_map(|line| line.strip_prefix("summary: "));
+        most = most.max(total.map_or(Ok(0), |total| total.trim().parse())?);
+    }
+    fs::remove_dir_all(folder)?;
+    counted.map(|_| most)
 }
 
 /// Instructions of the program's function `measured`, and of what it calls, with this malloc.

@@ -119,6 +119,13 @@ impl<'a> Driver<'a> {
         heapmaster_bench_replay(&trace.ops, self.peer, &mut self.slots);
     }
 
+    /// The same with a call of the function that is counted for each operation.
+    pub fn replay_one_by_one(&mut self, trace: &Trace) {
+        for op in trace.ops.chunks(1) {
+            heapmaster_bench_replay(op, self.peer, &mut self.slots);
+        }
+    }
+
     /// Releases what the replay of this trace has left.
     pub fn clear(&mut self, trace: &Trace) {
         heapmaster_bench_replay(&trace.rest, self.peer, &mut self.slots);

@@ -250,7 +250,7 @@ impl Span {
             (&raw mut (*span.as_ptr()).state).write(Cell::new(State::Room));
             span.as_ref()
         };
-        span.release_all();
+        span.free.iter().for_each(|word| word.store(!0, Relaxed));
         span.magic.store(id.class().magic, Relaxed);
         span.owner.store(null_mut(), Relaxed);
         span.base.store(base.addr().get() as u32, Relaxed);

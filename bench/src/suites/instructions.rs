@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::progress;
-use crate::callgrind::{instructions, instructions_of_program};
+use crate::callgrind::{instructions, instructions_of_program, most_instructions};
 use crate::mallocs::{self, Builder, HEAPMASTER, Malloc};
 use crate::peers::{self, EMPTY, Kind};
 use crate::plot::{Bar, Plot};
@@ -52,6 +52,9 @@ pub fn run(options: &Options) -> Result<Findings> {
     }
     if !pools.is_empty() {
         tables.push(of_pools(&pools, options.quick, &bar)?);
+        if !options.quick {
+            tables.push(single_operations(&pools, &bar)?);
+        }
     }
     bar.finish_and_clear();
     let versions = [mallocs::versions(&mallocs), peers::versions()].concat();
@@ -131,6 +134,28 @@ fn of_pools(pools: &[&Kind], quick: bool, bar: &ProgressBar) -> Result<Table> {
             axis: "instructions".to_owned(),
             bars: (0..ALL.len()).map(Bar::plain).collect(),
         }),
+    })
+}
+
+/// The most that a single operation took, which is what a program with deadlines asks.
+fn single_operations(pools: &[&Kind], bar: &ProgressBar) -> Result<Table> {
+    const OPERATIONS: usize = 20_000;
+    const MIXES: [&str; 2] = ["mix", "mix-full"];
+    let measure = |peer: &Kind, work: &str| {
+        bar.set_message(format!("single operations of {work} on {}", peer.name));
+        most_instructions(peer, work, OPERATIONS)
+    };
+    let driver = MIXES.iter().map(|work| measure(EMPTY, work)).collect::<Result<Vec<_>>>()?;
+    let rows = pools.iter().map(|peer| {
+        let most = MIXES.iter().zip(&driver);
+        let most = most.map(|(work, driver)| Ok(Some((measure(peer, work)? - driver) as f64)));
+        Ok((peer.name.to_owned(), most.collect::<Result<_>>()?))
+    });
+    Ok(Table {
+        title: format!("The most instructions of one of {OPERATIONS} operations"),
+        columns: MIXES.iter().map(|work| ((*work).to_owned(), 0)).collect(),
+        rows: rows.collect::<Result<_>>()?,
+        plot: None,
     })
 }
 
