@@ -107,4 +107,13 @@ static inline size_t random_size(uint64_t *state, unsigned bits) {
     return random_below(state, (size_t)1 << random_below(state, bits + 1));
 }
 
+/* Bytes of the process that are in memory. */
+static inline size_t resident(void) {
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    CHECK(file != NULL && fscanf(file, "%*d %ld", &pages) == 1);
+    fclose(file);
+    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
 #endif

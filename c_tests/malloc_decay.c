@@ -16,14 +16,6 @@ enum { MIB = 1 << 20, BLOCKS = 60000, SECONDS = 2 };
 
 static char *blocks[BLOCKS];
 
-static size_t resident(void) {
-    long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    CHECK(file != NULL && fscanf(file, "%*d %ld", &pages) == 1);
-    fclose(file);
-    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 static void fill(void) {
     for (int i = 0; i < BLOCKS; i++) {
         size_t size = i % 1000 == 0 ? MIB : (size_t)(16 + i % 3000);

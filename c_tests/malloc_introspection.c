@@ -118,14 +118,6 @@ static void malloc_stats_writes_on_standard_error(void) {
     CHECK_EQUAL(fclose(file), 0);
 }
 
-static size_t resident(void) {
-    long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    CHECK(file != NULL && fscanf(file, "%*d %ld", &pages) == 1);
-    fclose(file);
-    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 /* Whether it was one block or many. */
 static void malloc_trim_gives_memory_back(void) {
     enum { SIZE = 64 * MIB, PIECES = SIZE / KIB };

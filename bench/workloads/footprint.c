@@ -1,22 +1,9 @@
 // What a process and a thread need at the least: each of `threads` threads allocates a block of 64 bytes and
 // waits. Prints the KiB of RSS before the first is started and when all wait.
 
-#include <unistd.h>
-
 #include "workload.h"
 
 static pthread_barrier_t all_wait, all_end;
-
-static long rss(void) {
-    char text[128];
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (!file) exit(1);
-    setvbuf(file, text, _IOFBF, sizeof text);
-    long pages[2];
-    if (fscanf(file, "%ld %ld", &pages[0], &pages[1]) != 2) exit(1);
-    fclose(file);
-    return pages[1] * (sysconf(_SC_PAGESIZE) / 1024);
-}
 
 static void *wait(void *argument) {
     char *block = block_of(64);
@@ -29,14 +16,14 @@ static void *wait(void *argument) {
 static void run(unsigned threads, size_t work) {
     (void)work;
     char *block = block_of(10);
-    long before = rss();
+    long before = resident_kib();
     pthread_t *all = checked(malloc(threads * sizeof *all));
     pthread_barrier_init(&all_wait, NULL, threads + 1);
     pthread_barrier_init(&all_end, NULL, threads + 1);
     for (unsigned i = 0; i < threads; i++)
         if (pthread_create(&all[i], NULL, wait, NULL)) exit(1);
     pthread_barrier_wait(&all_wait);
-    long during = rss();
+    long during = resident_kib();
     pthread_barrier_wait(&all_end);
     for (unsigned i = 0; i < threads; i++) pthread_join(all[i], NULL);
     printf("%ld %ld\n", before, during);

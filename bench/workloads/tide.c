@@ -2,9 +2,7 @@
 // block in a thousand, and idles. Prints milliseconds and KiB of RSS as they change. With two threads the
 // other one goes on allocating small blocks all the time.
 
-#include <stdio.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "workload.h"
 
@@ -20,15 +18,7 @@ static uint64_t milliseconds(void) {
 }
 
 static void report(const char *phase) {
-    static char buffer[256];
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (!file) exit(1);
-    setvbuf(file, buffer, _IOFBF, sizeof buffer);
-    long pages[2];
-    if (fscanf(file, "%ld %ld", &pages[0], &pages[1]) != 2) exit(1);
-    fclose(file);
-    printf("%s %lu %ld\n", phase, (unsigned long)(milliseconds() - began),
-           pages[1] * (sysconf(_SC_PAGESIZE) / 1024));
+    printf("%s %lu %ld\n", phase, (unsigned long)(milliseconds() - began), resident_kib());
 }
 
 static void idle(const char *phase, int steps) {

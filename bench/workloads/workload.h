@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static inline void *checked(void *block) {
     if (!block) {
@@ -69,6 +70,18 @@ static inline void release(char *block, size_t size) {
         abort();
     }
     free(block);
+}
+
+// Memory of this process. The stream has no buffer of its own.
+static inline long resident_kib(void) {
+    char text[128];
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (!file) exit(1);
+    setvbuf(file, text, _IOFBF, sizeof text);
+    long pages[2];
+    if (fscanf(file, "%ld %ld", &pages[0], &pages[1]) != 2) exit(1);
+    fclose(file);
+    return pages[1] * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 typedef struct {
