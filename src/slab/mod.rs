@@ -320,6 +320,12 @@ impl Slab {
                 self.settle(span, State::Current);
                 0
             }
+            State::Full if descriptor.capacity() > 1 => {
+                let before = buddy.free();
+                self.released[descriptor.class().index()] += descriptor.settle_with_one_free();
+                self.gained_room(buddy, span);
+                buddy.free() - before
+            }
             _ => self.changed_room(buddy, span),
         }
     }

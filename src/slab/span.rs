@@ -197,26 +197,13 @@ impl Slot {
     /// Allocates from this span, whose first object is at `base`, from now on. False if it has no free object.
     #[inline]
     pub(crate) fn fill(&self, span: &Span, base: *mut u8) -> bool {
-        let mut left = span.capacity();
-        let mut base = base;
+        let Some((number, word, none)) = span.first_free_word() else { return false };
         let size = span.object_size();
-        for word in &span.free {
-            // Bits that stand for no object, which are always set (S1).
-            let none = if left < WORD { !0 << left } else { 0 };
-            if word.load(Relaxed) != none {
-                self.word.set(NonNull::from(word));
-                self.none.set(none);
-                self.size.set(size);
-                self.base.set(base);
-                return true;
-            }
-            if left <= WORD {
-                break;
-            }
-            left -= WORD;
-            base = base.wrapping_add(WORD * size);
-        }
-        false
+        self.word.set(NonNull::from(word));
+        self.none.set(none);
+        self.size.set(size);
+        self.base.set(base.wrapping_add(number * WORD * size));
+        true
     }
 }
 
@@ -373,6 +360,16 @@ impl Span {
         released
     }
 
+    /// [`Span::settle`] of one of the pool's spans that was full and has more than one object, of which one was
+    /// released since.
+    #[inline]
+    pub(crate) fn settle_with_one_free(&self) -> u64 {
+        let released = self.released();
+        self.state.set(State::Room);
+        self.start(self.capacity() as u16 - 1);
+        released
+    }
+
     /// [`Span::settle`] of a cache's span without a free object: it is full until [`Span::waking`] are.
     #[inline]
     pub(crate) fn fall_asleep(&self) -> u64 {
@@ -513,8 +510,27 @@ impl Span {
     }
 
     /// Whether an object is free.
+    #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.live() < self.capacity()
+        self.first_free_word().is_some()
+    }
+
+    /// The first word that has a free object, its number, and its value when none of its objects is free.
+    #[inline]
+    fn first_free_word(&self) -> Option<(usize, &AtomicU64, u64)> {
+        let mut left = self.capacity();
+        for (number, word) in self.free.iter().enumerate() {
+            // Bits that stand for no object, which are always set (S1).
+            let none = if left < WORD { !0 << left } else { 0 };
+            if word.load(Relaxed) != none {
+                return Some((number, word, none));
+            }
+            if left <= WORD {
+                break;
+            }
+            left -= WORD;
+        }
+        None
     }
 
     #[inline]
