@@ -41,22 +41,23 @@ impl Launcher {
         if age(&program) <= newest {
             // The compiler must not know what malloc does, or it leaves calls out.
             let flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-fno-builtin", "-pthread"];
+            // Moved into place when it is whole: others may run it, or make it too.
+            let made = self.workloads.join(format!("{name}-{}", here()));
             let mut compiler = command("cc");
-            compiler.args(flags).arg("-Wno-unused-function").arg(source).arg("-o").arg(&program);
+            compiler.args(flags).arg("-Wno-unused-function").arg(source).arg("-o").arg(&made);
             let output = compiler.arg("-ldl").output()?;
             if !output.status.success() {
                 let messages = String::from_utf8_lossy(&output.stderr);
                 return Err(format!("{name} does not compile:\n{messages}").into());
             }
+            fs::rename(made, &program)?;
         }
         Ok(program)
     }
 
     /// Runs it to its end, in an empty folder of its own. What it prints is the second part.
     pub fn run(&self, program: &Program, malloc: &Malloc) -> Result<(Cost, Vec<u8>)> {
-        // One for each thread that runs programs.
-        let place = format!("scratch-{}-{:?}", std::process::id(), thread::current().id());
-        let folder = self.workloads.join(place);
+        let folder = self.workloads.join(format!("scratch-{}", here()));
         fs::create_dir_all(&folder)?;
         let result = folder.join(".cost");
         let output = command(&self.workloads.join("launch").to_string_lossy())
@@ -91,6 +92,11 @@ impl Launcher {
         command.args(&program.arguments).stdin(Stdio::null()).stdout(Stdio::null());
         Ok(command.env("LD_PRELOAD", malloc.preload()).spawn()?)
     }
+}
+
+/// A name that no other thread of any process uses.
+fn here() -> String {
+    format!("{}-{:?}", std::process::id(), thread::current().id())
 }
 
 /// A program and its arguments.
