@@ -41,7 +41,7 @@ impl Driver {
 
 /// Instructions that `count` operations of `work` take on this peer, the driver's own among them.
 pub fn instructions(peer: &Kind, work: &str, count: usize) -> Result<u64> {
-    let mut command = callgrind(REPLAY);
+    let mut command = callgrind(REPLAY, NOWHERE.as_ref());
     command.arg(env::current_exe()?).args(["driver", peer.name, work, &count.to_string()]);
     instructions_of(&mut command)
 }
@@ -50,13 +50,14 @@ pub fn instructions(peer: &Kind, work: &str, count: usize) -> Result<u64> {
 pub fn most_instructions(peer: &Kind, work: &str, count: usize) -> Result<u64> {
     let folder = env::temp_dir().join(format!("heapmaster-bench-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
-    let mut command = Command::new("valgrind");
-    command
-        .arg("--tool=callgrind")
-        .arg(format!("--callgrind-out-file={}", folder.join("out").display()))
-        .args([format!("--toggle-collect={REPLAY}"), format!("--dump-after={REPLAY}")])
-        .arg(env::current_exe()?)
-        .args(["driver", peer.name, work, &count.to_string(), "--one-by-one"]);
+    let mut command = callgrind(REPLAY, &folder.join("out"));
+    command.arg(format!("--dump-after={REPLAY}")).arg(env::current_exe()?).args([
+        "driver",
+        peer.name,
+        work,
+        &count.to_string(),
+        "--one-by-one",
+    ]);
     let counted = instructions_of(&mut command);
     let mut most = 0;
     for file in fs::read_dir(&folder)? {
@@ -70,16 +71,20 @@ pub fn most_instructions(peer: &Kind, work: &str, count: usize) -> Result<u64> {
 
 /// Instructions of the program's function `measured`, and of what it calls, with this malloc.
 pub fn instructions_of_program(program: &Path, arguments: &[&str], malloc: &Malloc) -> Result<u64> {
-    let mut command = callgrind("measured");
-    command.arg(program).args(arguments).env("LD_PRELOAD", malloc.preload());
+    let mut command = callgrind("measured", NOWHERE.as_ref());
+    command.arg(program).args(arguments).env("LD_PRELOAD", &malloc.library);
     instructions_of(&mut command)
 }
 
-/// Counts in this function alone.
-fn callgrind(function: &str) -> Command {
+/// The profile of a run of which the total is enough.
+const NOWHERE: &str = "/dev/null";
+
+/// Counts in this function alone, and writes the profile to this file.
+fn callgrind(function: &str, profile: &Path) -> Command {
     let mut command = Command::new("valgrind");
     command
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--max-threads=2000"])
+        .args(["--tool=callgrind", "--max-threads=2000"])
+        .arg(format!("--callgrind-out-file={}", profile.display()))
         .arg(format!("--toggle-collect={function}"));
     command
 }

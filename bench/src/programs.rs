@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use crate::Result;
-use crate::mallocs::{Builder, Malloc, command};
+use crate::mallocs::{Builder, Malloc, command, run};
 
 /// What one run took.
 #[derive(Clone, Copy)]
@@ -26,8 +26,8 @@ pub struct Launcher {
 
 impl Launcher {
     /// Compiles what it needs.
-    pub fn new(builder: &Builder) -> Result<Self> {
-        let launcher = Self { workloads: builder.folder("workloads")? };
+    pub fn new() -> Result<Self> {
+        let launcher = Self { workloads: Builder::new()?.folder("workloads")? };
         launcher.workload("launch")?;
         Ok(launcher)
     }
@@ -45,11 +45,7 @@ impl Launcher {
             let made = self.workloads.join(format!("{name}-{}", here()));
             let mut compiler = command("cc");
             compiler.args(flags).arg("-Wno-unused-function").arg(source).arg("-o").arg(&made);
-            let output = compiler.arg("-ldl").output()?;
-            if !output.status.success() {
-                let messages = String::from_utf8_lossy(&output.stderr);
-                return Err(format!("{name} does not compile:\n{messages}").into());
-            }
+            run(&mut compiler)?;
             fs::rename(made, &program)?;
         }
         Ok(program)
@@ -63,7 +59,7 @@ impl Launcher {
         let output = command(&self.workloads.join("launch").to_string_lossy())
             .current_dir(&folder)
             .arg(&result)
-            .arg(malloc.preload())
+            .arg(&malloc.library)
             .arg(&program.path)
             .args(&program.arguments)
             .stdin(Stdio::null())
@@ -83,14 +79,12 @@ impl Launcher {
         let cost = Cost { cpu: cpu / 1e6, elapsed: elapsed / 1e6, peak: peak / 1024.0 };
         Ok((cost, output.stdout))
     }
-}
 
-impl Launcher {
     /// Starts it, to be ended by the caller.
     pub fn start(&self, program: &Program, malloc: &Malloc) -> Result<Child> {
         let mut command = Command::new(&program.path);
         command.args(&program.arguments).stdin(Stdio::null()).stdout(Stdio::null());
-        Ok(command.env("LD_PRELOAD", malloc.preload()).spawn()?)
+        Ok(command.env("LD_PRELOAD", &malloc.library).spawn()?)
     }
 }
 

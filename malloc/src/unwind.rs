@@ -4,8 +4,22 @@
 //!
 //! They are hidden: the C++ exceptions of the program have the unwinder that they always had.
 
+#[cfg(target_arch = "x86_64")]
+macro_rules! trap {
+    () => {
+        "ud2"
+    };
+}
+
+#[cfg(target_arch = "aarch64")]
+macro_rules! trap {
+    () => {
+        "brk 1"
+    };
+}
+
 macro_rules! never_called {
-    ($trap:literal: $($name:literal)+) => {
+    ($($name:literal)+) => {
         core::arch::global_asm!(
             ".pushsection .text.unlikely.heapmaster_unwind, \"ax\", @progbits",
             $(
@@ -14,22 +28,14 @@ macro_rules! never_called {
                 concat!(".type ", $name, ", @function"),
                 concat!($name, ":"),
             )+
-            $trap,
+            trap!(),
             ".popsection",
         );
     };
 }
 
-#[cfg(target_arch = "x86_64")]
-never_called!("ud2":
-    "_Unwind_Resume" "_Unwind_GetDataRelBase" "_Unwind_GetTextRelBase" "_Unwind_GetIPInfo"
-    "_Unwind_GetLanguageSpecificData" "_Unwind_GetRegionStart" "_Unwind_SetGR" "_Unwind_SetIP"
-    "_Unwind_GetIP" "_Unwind_Backtrace" "_Unwind_GetCFA" "_Unwind_FindEnclosingFunction"
-    "_Unwind_RaiseException" "_Unwind_DeleteException"
-);
-
-#[cfg(target_arch = "aarch64")]
-never_called!("brk 1":
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+never_called!(
     "_Unwind_Resume" "_Unwind_GetDataRelBase" "_Unwind_GetTextRelBase" "_Unwind_GetIPInfo"
     "_Unwind_GetLanguageSpecificData" "_Unwind_GetRegionStart" "_Unwind_SetGR" "_Unwind_SetIP"
     "_Unwind_GetIP" "_Unwind_Backtrace" "_Unwind_GetCFA" "_Unwind_FindEnclosingFunction"

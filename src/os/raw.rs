@@ -8,18 +8,12 @@ use core::ffi::c_long;
 ///
 /// # Safety
 /// As the call says of its arguments.
-pub(super) unsafe fn call<const N: usize>(number: c_long, arguments: [usize; N]) -> isize {
-    let mut all = [0; 6];
-    all[..N].copy_from_slice(&arguments);
-    // SAFETY: the caller's promise.
-    unsafe { call_with_six(number, all) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn call_with_six(number: c_long, arguments: [usize; 6]) -> isize {
+pub(super) unsafe fn call<const N: usize>(number: c_long, given: [usize; N]) -> isize {
+    let mut arguments = [0; 6];
+    arguments[..N].copy_from_slice(&given);
     let result;
     // SAFETY: the caller's promise; the kernel changes no other register.
+    #[cfg(target_arch = "x86_64")]
     unsafe {
         asm!(
             "syscall",
@@ -35,14 +29,8 @@ unsafe fn call_with_six(number: c_long, arguments: [usize; 6]) -> isize {
             options(nostack),
         );
     }
-    result
-}
-
-#[cfg(target_arch = "aarch64")]
-#[inline(always)]
-unsafe fn call_with_six(number: c_long, arguments: [usize; 6]) -> isize {
-    let result;
-    // SAFETY: the caller's promise; the kernel changes no other register.
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
     unsafe {
         asm!(
             "svc 0",
@@ -64,7 +52,6 @@ unsafe fn call_with_six(number: c_long, arguments: [usize; 6]) -> isize {
 ///
 /// # Safety
 /// The stack is mapped and nobody else's, and `top` is a multiple of 16.
-#[cfg(target_arch = "x86_64")]
 pub(super) unsafe fn clone(
     flags: c_long,
     body: extern "C" fn(),
@@ -75,6 +62,7 @@ pub(super) unsafe fn clone(
     let result;
     // SAFETY: the caller's promise. The new thread has its own copy of the registers and a stack of its own,
     // and never comes out of the block.
+    #[cfg(target_arch = "x86_64")]
     unsafe {
         asm!(
             "syscall",
@@ -105,25 +93,8 @@ pub(super) unsafe fn clone(
             lateout("r11") _,
         );
     }
-    result
-}
-
-/// Starts a thread at `body` on a stack that ends at `top`; when `body` returns it unmaps the `size` bytes at
-/// `stack` and ends. A negative result is an error number.
-///
-/// # Safety
-/// The stack is mapped and nobody else's, and `top` is a multiple of 16.
-#[cfg(target_arch = "aarch64")]
-pub(super) unsafe fn clone(
-    flags: c_long,
-    body: extern "C" fn(),
-    stack: usize,
-    size: usize,
-    top: usize,
-) -> isize {
-    let result;
-    // SAFETY: the caller's promise. The new thread has its own copy of the registers and a stack of its own,
-    // and never comes out of the block.
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
     unsafe {
         asm!(
             "svc 0",

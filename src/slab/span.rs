@@ -247,7 +247,7 @@ impl Span {
         span.class.store(id.index() as u8, Relaxed);
         span.order.store(order.0, Relaxed);
         // What exists is free, what doesn't is not live either.
-        span.start(0);
+        span.settle_at(State::Room, 0);
     }
 
     /// Index of the object that starts at `address`, which is inside the span or not at all.
@@ -338,45 +338,40 @@ impl Span {
         self.free[index / WORD].load(Relaxed) >> (index % WORD) & 1 != 0
     }
 
-    /// Begins to count releases (S2), with `countdown` of them until the owner has something to do. Says
-    /// how many were counted before.
+    /// Gives the span a state, and begins to count releases anew (S2), with `countdown` of them until the owner has
+    /// something to do. Says how many objects the owner released since the last time.
     #[inline]
-    fn start(&self, countdown: u16) -> u64 {
+    fn settle_at(&self, state: State, countdown: u16) -> u64 {
+        let released = self.released();
+        self.state.set(state);
         self.countdown.set(countdown);
-        self.started.replace(countdown) as u64
+        self.started.set(countdown);
+        released
     }
 
     /// Gives the span a state that its free objects allow. Says how many objects the owner released since the
     /// last time.
     #[inline]
     pub(crate) fn settle(&self, state: State) -> u64 {
-        let released = self.released();
-        self.state.set(state);
-        self.start(match state {
+        let countdown = match state {
             State::Current => CURRENT,
             State::Room => self.live() as u16,
             State::Full | State::Unused => 1,
-        });
-        released
+        };
+        self.settle_at(state, countdown)
     }
 
     /// [`Span::settle`] of one of the pool's spans that was full and has more than one object, of which one was
     /// released since.
     #[inline]
     pub(crate) fn settle_with_one_free(&self) -> u64 {
-        let released = self.released();
-        self.state.set(State::Room);
-        self.start(self.capacity() as u16 - 1);
-        released
+        self.settle_at(State::Room, self.capacity() as u16 - 1)
     }
 
     /// [`Span::settle`] of a cache's span without a free object: it is full until [`Span::waking`] are.
     #[inline]
     pub(crate) fn fall_asleep(&self) -> u64 {
-        let released = self.released();
-        self.state.set(State::Full);
-        self.start(self.waking());
-        released
+        self.settle_at(State::Full, self.waking())
     }
 
     /// Free objects with which a cache uses a span again that was full. With a few at once its next
@@ -396,11 +391,8 @@ impl Span {
             self.count_down(objects);
             return 0;
         }
-        let released = self.released();
-        self.state.set(State::Room);
         let free = self.waking() - countdown + objects;
-        self.start(self.capacity() as u16 - free);
-        released
+        self.settle_at(State::Room, self.capacity() as u16 - free)
     }
 
     /// A span that is not current has lost so many objects more than the countdown knows.

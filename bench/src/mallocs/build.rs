@@ -1,6 +1,7 @@
 //! Builds them: HeapMaster by cargo, the others from the sources that their crates carry, with the options
 //! that their own release builds use.
 
+use std::cell::OnceCell;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +13,7 @@ use super::{Malloc, Source};
 use crate::Result;
 
 /// The commands that make `library` of a crate's folder.
-pub type Recipe = fn(sources: &Path, library: &Path) -> Result<Vec<Command>>;
+pub type Recipe = fn(sources: &Path, library: &Path) -> Vec<Command>;
 
 /// What every compilation has: optimized, for a shared library, with thread-local variables at fixed places.
 const SHARED: [&str; 6] =
@@ -28,15 +29,15 @@ fn compile(compiler: &str, flags: &[&str], includes: &[&Path], file: &Path, out:
     command
 }
 
-pub fn mimalloc2(sources: &Path, library: &Path) -> Result<Vec<Command>> {
+pub fn mimalloc2(sources: &Path, library: &Path) -> Vec<Command> {
     mimalloc(&sources.join("c_src/mimalloc/v2"), library)
 }
 
-pub fn mimalloc3(sources: &Path, library: &Path) -> Result<Vec<Command>> {
+pub fn mimalloc3(sources: &Path, library: &Path) -> Vec<Command> {
     mimalloc(&sources.join("c_src/mimalloc/v3"), library)
 }
 
-fn mimalloc(sources: &Path, library: &Path) -> Result<Vec<Command>> {
+fn mimalloc(sources: &Path, library: &Path) -> Vec<Command> {
     let flags = [
         "-DMI_MALLOC_OVERRIDE",
         "-DMI_BUILD_RELEASE",
@@ -45,28 +46,27 @@ fn mimalloc(sources: &Path, library: &Path) -> Result<Vec<Command>> {
         "-fvisibility=hidden",
     ];
     let (include, source) = (sources.join("include"), sources.join("src"));
-    Ok(vec![compile("cc", &flags, &[&include, &source], &source.join("static.c"), library)])
+    vec![compile("cc", &flags, &[&include, &source], &source.join("static.c"), library)]
 }
 
-pub fn snmalloc(sources: &Path, library: &Path) -> Result<Vec<Command>> {
+pub fn snmalloc(sources: &Path, library: &Path) -> Vec<Command> {
     let flags = ["-std=c++20", "-mcx16", "-DSNMALLOC_USE_WAIT_ON_ADDRESS=1"];
     let source = sources.join("upstream/src");
     let replaced = source.join("snmalloc/override");
     let mut command = compile("c++", &flags, &[&source], &replaced.join("malloc.cc"), library);
     command.arg(replaced.join("new.cc")).arg("-latomic");
-    Ok(vec![command])
+    vec![command]
 }
 
-pub fn rpmalloc(sources: &Path, library: &Path) -> Result<Vec<Command>> {
+pub fn rpmalloc(sources: &Path, library: &Path) -> Vec<Command> {
     let flags = ["-D_GNU_SOURCE", "-DENABLE_PRELOAD=1", "-DENABLE_OVERRIDE=1", "-fno-builtin"];
-    Ok(vec![compile("cc", &flags, &[], &sources.join("rpmalloc/rpmalloc/rpmalloc.c"), library)])
+    vec![compile("cc", &flags, &[], &sources.join("rpmalloc/rpmalloc/rpmalloc.c"), library)]
 }
 
-pub fn jemalloc(sources: &Path, library: &Path) -> Result<Vec<Command>> {
+pub fn jemalloc(sources: &Path, library: &Path) -> Vec<Command> {
     let folder = library.parent().expect("a library is in a folder").join("jemalloc");
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
+    let mut clear = command("rm");
+    clear.arg("-rf").arg(&folder);
     let mut copy = command("cp");
     copy.arg("-r").arg(sources.join("jemalloc")).arg(&folder);
     let mut script = command("cp");
@@ -78,13 +78,15 @@ pub fn jemalloc(sources: &Path, library: &Path) -> Result<Vec<Command>> {
     make.args(["-j", "lib/libjemalloc.so.2"]).current_dir(&folder);
     let mut place = command("cp");
     place.arg(folder.join("lib/libjemalloc.so.2")).arg(library);
-    Ok(vec![copy, script, configure, make, place])
+    vec![clear, copy, script, configure, make, place]
 }
 
 /// Knows where sources are and where libraries go.
 pub struct Builder {
     repository: PathBuf,
     target: PathBuf,
+    /// What cargo knows of `bench/peers`, once somebody asks.
+    peers: OnceCell<Value>,
 }
 
 impl Builder {
@@ -92,7 +94,7 @@ impl Builder {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
         let metadata = metadata(&repository, &["--no-deps"])?;
         let target = metadata["target_directory"].as_str().ok_or("cargo names no target folder")?;
-        Ok(Self { target: target.into(), repository })
+        Ok(Self { target: target.into(), repository, peers: OnceCell::new() })
     }
 
     /// The folder for what this program makes, besides its results.
@@ -109,7 +111,7 @@ impl Builder {
                 let arguments = ["build", "--release", "--package", "heapmaster-malloc"];
                 run(cargo.args(arguments).args(["--quiet", "--target-dir"]).arg(&self.target))?;
                 let library = self.target.join("release/libheapmaster_malloc.so");
-                (env!("CARGO_PKG_VERSION").to_owned(), Some(library))
+                (env!("CARGO_PKG_VERSION").to_owned(), library)
             }
             Source::Crate(package, recipe) => self.build(name, package, recipe)?,
             Source::System { file, package } => system_library(file, package)?,
@@ -118,21 +120,24 @@ impl Builder {
         Ok(Malloc { name, version, library })
     }
 
-    /// Builds it unless the same has been built before.
-    fn build(
-        &self,
-        name: &str,
-        package: &str,
-        recipe: Recipe,
-    ) -> Result<(String, Option<PathBuf>)> {
+    fn peers(&self) -> Result<&Value> {
+        if let Some(peers) = self.peers.get() {
+            return Ok(peers);
+        }
         let peers = metadata(&self.repository.join("bench/peers"), &["--locked"])?;
+        Ok(self.peers.get_or_init(|| peers))
+    }
+
+    /// Builds it unless the same has been built before.
+    fn build(&self, name: &str, package: &str, recipe: Recipe) -> Result<(String, PathBuf)> {
+        let peers = self.peers()?;
         let packages = peers["packages"].as_array().ok_or("cargo names no packages")?;
         let it = packages.iter().find(|it| it["name"] == package).ok_or("an unlisted package")?;
         let text = |key: &str| it[key].as_str().unwrap_or_default();
         let sources = Path::new(text("manifest_path")).parent().ok_or("a package in no folder")?;
         let library = self.folder("peers")?.join(format!("lib{name}.so"));
         let note = library.with_extension("so.made-by");
-        let mut steps = recipe(sources, &library)?;
+        let mut steps = recipe(sources, &library);
         let made_by = format!("{package} {}\n{steps:?}\n", text("version"));
         if !library.exists() || fs::read_to_string(&note).ok().as_ref() != Some(&made_by) {
             eprintln!("building {name} ...");
@@ -142,7 +147,7 @@ impl Builder {
             check_exports(&library)?;
             fs::write(note, made_by)?;
         }
-        Ok((format!("(of {package} {})", text("version")), Some(library)))
+        Ok((format!("(of {package} {})", text("version")), library))
     }
 }
 
@@ -187,7 +192,7 @@ pub fn command(program: &str) -> Command {
 }
 
 /// What the command prints; its messages if it fails.
-fn run(command: &mut Command) -> Result<String> {
+pub fn run(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("{program} can't be run: {error}"))?;
     if !output.status.success() {
@@ -198,13 +203,13 @@ fn run(command: &mut Command) -> Result<String> {
 }
 
 /// The version and the place of a library that a package of the system has installed.
-fn system_library(file: &str, package: &str) -> Result<(String, Option<PathBuf>)> {
+fn system_library(file: &str, package: &str) -> Result<(String, PathBuf)> {
     const FOLDERS: [&str; 3] =
         ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"];
     let library = FOLDERS.iter().map(|folder| Path::new(folder).join(file)).find(|it| it.exists());
     let library = library.ok_or_else(|| format!("{file} is missing: apt-get install {package}"))?;
     let version = run(command("dpkg-query").args(["-W", "-f=${Version}", package]));
-    Ok((version.unwrap_or("of the system".to_owned()), Some(library)))
+    Ok((version.unwrap_or("of the system".to_owned()), library))
 }
 
 pub(super) fn c_library_version() -> String {

@@ -2,29 +2,24 @@
 
 mod build;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::Result;
 
-pub use build::{Builder, command};
+pub use build::{Builder, command, run};
 
 /// An allocator for the dynamic linker to put before the C library's.
 pub struct Malloc {
     pub name: &'static str,
     pub version: String,
-    /// `None` for the C library's own.
-    library: Option<PathBuf>,
+    /// What `LD_PRELOAD` is to be; empty for the C library's own.
+    pub library: PathBuf,
 }
 
 impl Malloc {
     /// The C library's own.
     pub fn of_c_library() -> Self {
-        Self { name: "glibc", version: build::c_library_version(), library: None }
-    }
-
-    /// What `LD_PRELOAD` is to be; empty for the C library's own.
-    pub fn preload(&self) -> &Path {
-        self.library.as_deref().unwrap_or(Path::new(""))
+        Self { name: "glibc", version: build::c_library_version(), library: PathBuf::new() }
     }
 }
 
@@ -57,6 +52,7 @@ const ALL: [(&str, Source); 8] = [
 
 /// HeapMaster's name among them.
 pub const HEAPMASTER: &str = ALL[0].0;
+
 /// The names of all.
 pub fn names() -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|(name, _)| *name)

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::progress;
 use crate::callgrind::{instructions, instructions_of_program, most_instructions};
-use crate::mallocs::{self, Builder, HEAPMASTER, Malloc};
+use crate::mallocs::{self, HEAPMASTER, Malloc};
 use crate::peers::{self, EMPTY, Kind};
 use crate::plot::{Bar, Plot};
 use crate::programs::Launcher;
@@ -35,8 +35,8 @@ const QUICK: usize = 3;
 
 pub fn run(options: &Options) -> Result<Findings> {
     // One list of names for two kinds of peers: each part takes those that it knows.
-    let chosen = |known: bool| options.peers.is_empty() || known;
-    let is_named = |name: &str| chosen(options.peers.iter().any(|it| it == name));
+    let is_named =
+        |name: &str| options.peers.is_empty() || options.peers.iter().any(|it| it == name);
     let known: Vec<_> = mallocs::names().chain(peers::ALL.iter().map(|it| it.name)).collect();
     if let Some(unknown) = options.peers.iter().find(|it| !known.contains(&it.as_str())) {
         return Err(format!("there is no peer {unknown}; they are {}", known.join(", ")).into());
@@ -66,7 +66,7 @@ fn of_mallocs(
     counted: &[(&str, &str, usize, usize)],
     bar: &ProgressBar,
 ) -> Result<Table> {
-    let program = Launcher::new(&Builder::new()?)?.workload("counted")?;
+    let program = Launcher::new()?.workload("counted")?;
     let measure = |malloc: &Malloc, alone: bool, it: &(&str, &str, usize, usize)| {
         let (heading, work, live, threads) = *it;
         bar.set_message(format!("{heading} on {}", malloc.name));

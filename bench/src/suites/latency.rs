@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 
 use super::progress;
 use crate::comparison::CONTROL;
-use crate::mallocs::{self, Builder, Malloc};
+use crate::mallocs::{self, Malloc};
 use crate::plot::{Axis, Plot, Series};
 use crate::programs::{Launcher, Program};
 use crate::report::Table;
@@ -20,7 +20,7 @@ type Times = Histogram<u64>;
 
 pub fn run(options: &Options) -> Result<Findings> {
     let mallocs = mallocs::chosen(&options.peers)?;
-    let launcher = Launcher::new(&Builder::new()?)?;
+    let launcher = Launcher::new()?;
     let path = launcher.workload("latency")?;
     let rounds = options.runs(1, 5);
     let operations = if options.quick { 400_000 } else { 4_000_000 };

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::progress;
 use crate::comparison::{Field, Figures};
-use crate::mallocs::{self, Builder, HEAPMASTER, Malloc};
+use crate::mallocs::{self, HEAPMASTER, Malloc};
 use crate::plot::{Bar, Plot};
 use crate::programs::{Cost, Launcher, Program, installed};
 use crate::report::Table;
@@ -81,7 +81,7 @@ struct Case {
 
 pub fn run(options: &Options) -> Result<Findings> {
     let mallocs = mallocs::chosen(&options.peers)?;
-    let launcher = Launcher::new(&Builder::new()?)?;
+    let launcher = Launcher::new()?;
     let cases = cases(&launcher, options)?;
     let field = Field::new(
         (HEAPMASTER, &mallocs[0]),
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn every_workload_compiles_and_ends_with_any_number_of_threads() {
-        let launcher = Launcher::new(&Builder::new().unwrap()).unwrap();
+        let launcher = Launcher::new().unwrap();
         for (workload, work) in WORKLOADS {
             for threads in THREADS {
                 let arguments = [&*threads.to_string(), &(work / 1000).max(20).to_string()];
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_program_that_fails_is_an_error_that_names_it() {
-        let launcher = Launcher::new(&Builder::new().unwrap()).unwrap();
+        let launcher = Launcher::new().unwrap();
         let program = Program::new(launcher.workload("small").unwrap(), &["1"]);
         let error = launcher.run(&program, &Malloc::of_c_library()).err().unwrap().to_string();
         assert!(error.contains("small on glibc") && error.contains("usage:"), "{error}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use super::progress;
-use crate::mallocs::{self, Builder, Malloc};
+use crate::mallocs::{self, Malloc};
 use crate::plot::{Axis, Plot, Series};
 use crate::programs::{Launcher, Program};
 use crate::report::Table;
@@ -21,7 +21,7 @@ const LONG_RUNS: [(&str, usize); 3] = [("pipeline", 2), ("churn", 2), ("handover
 
 pub fn run(options: &Options) -> Result<Findings> {
     let mallocs = mallocs::chosen(&options.peers)?;
-    let launcher = Launcher::new(&Builder::new()?)?;
+    let launcher = Launcher::new()?;
     let bar = progress(mallocs.len() * (TIDES.len() + 1) + LONG_RUNS.len());
     let mut tables = Vec::new();
     for (threads, meaning) in TIDES {
