@@ -32,6 +32,16 @@
 #define HL_POOL_SINGLE_THREADED 1
 
 /**
+ * For hl_config.flags: the pool is hardened. Each block has a header and canaries about it, which show what was
+ * written beside its bytes: its release is refused with ::HL_ERR_OVERRUN or ::HL_ERR_UNDERRUN. Released blocks are
+ * zeroed, and wait before their memory is used again; what is written to it meanwhile is told to the misuse handler
+ * (::HL_ERR_WRITTEN_AFTER_RELEASE). Objects are taken at random, hl_usable_size() is what was asked for, and
+ * hl_release_sized() finds every other size. A block takes at least 24 bytes more, and heaps are zeroed when they
+ * are added.
+ */
+#define HL_POOL_HARDENED 2
+
+/**
  * Status of a call, as the C ABI reports it (`HL_OK`, `HL_ERR_...`).
  */
 enum hl_status
@@ -115,6 +125,22 @@ enum hl_status
    * The operating system refused.
    */
   HL_ERR_SYSTEM = 18,
+  /**
+   * Of a hardened pool: something wrote behind the end of the block.
+   */
+  HL_ERR_OVERRUN = 19,
+  /**
+   * Of a hardened pool: something wrote before the start of the block.
+   */
+  HL_ERR_UNDERRUN = 20,
+  /**
+   * Of a hardened pool: something wrote to memory that had been released.
+   */
+  HL_ERR_WRITTEN_AFTER_RELEASE = 21,
+  /**
+   * Of a hardened pool: the block was allocated by what this can't release.
+   */
+  HL_ERR_ORIGIN_MISMATCH = 22,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -170,7 +196,8 @@ typedef struct hl_misuse {
    */
   hl_status status;
   /**
-   * The pool that was given the pointer.
+   * The pool that was given the pointer; NULL for what was found in a call that succeeds
+   * (::HL_ERR_WRITTEN_AFTER_RELEASE).
    */
   struct hl_pool *pool;
   /**
@@ -496,7 +523,8 @@ const char *hl_status_message(int32_t status);
 /**
  * Sets what is called, in the whole process, for each pointer that hl_release, hl_release_sized,
  * hl_release_many, hl_resize or hl_usable_size refuses; NULL removes it. There is one handler. It runs in the thread
- * that made the call, with no lock held, before the call returns its status.
+ * that made the call, with no lock held, before the call returns its status. It is called as well when a hardened
+ * pool finds, while it allocates, that something wrote to memory that had been released.
  */
 void hl_set_misuse_handler(hl_misuse_fn handler,
                            void *context);

@@ -45,13 +45,21 @@ pub enum Status {
     Corrupted = 17,
     /// The operating system refused.
     System = 18,
+    /// Of a hardened pool: something wrote behind the end of the block.
+    Overrun = 19,
+    /// Of a hardened pool: something wrote before the start of the block.
+    Underrun = 20,
+    /// Of a hardened pool: something wrote to memory that had been released.
+    WrittenAfterRelease = 21,
+    /// Of a hardened pool: the block was allocated by what this can't release.
+    OriginMismatch = 22,
 }
 
 impl Status {
     /// Every status, in the order of their numbers.
     ///
     /// cbindgen:ignore
-    pub const ALL: [Status; 19] = [
+    pub const ALL: [Status; 23] = [
         Status::Ok,
         Status::InvalidArgument,
         Status::OutOfMemory,
@@ -71,6 +79,10 @@ impl Status {
         Status::SizeMismatch,
         Status::Corrupted,
         Status::System,
+        Status::Overrun,
+        Status::Underrun,
+        Status::WrittenAfterRelease,
+        Status::OriginMismatch,
     ];
 }
 
@@ -81,6 +93,46 @@ const _: () = {
         index += 1;
     }
 };
+
+/// What a block was allocated by, which is what has to release it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `malloc` and its family, and the functions of pools.
+    Malloc = 0,
+    /// `operator new`.
+    New = 1,
+    /// `operator new[]`.
+    NewArray = 2,
+}
+
+impl Origin {
+    /// The one with the number in the lowest two bits.
+    pub(crate) fn numbered(number: u8) -> Origin {
+        match number & 3 {
+            1 => Origin::New,
+            2 => Origin::NewArray,
+            _ => Origin::Malloc,
+        }
+    }
+
+    /// What allocates so.
+    pub const fn allocator(self) -> &'static str {
+        match self {
+            Origin::Malloc => "malloc",
+            Origin::New => "operator new",
+            Origin::NewArray => "operator new[]",
+        }
+    }
+
+    /// What has to release it.
+    pub const fn releaser(self) -> &'static str {
+        match self {
+            Origin::Malloc => "free",
+            Origin::New => "operator delete",
+            Origin::NewArray => "operator delete[]",
+        }
+    }
+}
 
 /// Why a call was refused, with the pointer or value at fault. A refused call changed nothing but the counts of
 /// failures and misuses.
@@ -205,6 +257,36 @@ pub enum Error {
         /// Its error number.
         errno: i32,
     },
+    /// Something wrote behind the end of a block.
+    Overrun {
+        /// The block.
+        pointer: usize,
+        /// Bytes asked for.
+        size: usize,
+        /// The first byte that was written to, counted from the end.
+        offset: usize,
+    },
+    /// Something wrote before the start of a block.
+    Underrun {
+        /// The block.
+        pointer: usize,
+        /// The first byte that was written to, counted from the start downwards; 0 if it can't be told.
+        offset: usize,
+    },
+    /// Something wrote to memory that had been released.
+    WrittenAfterRelease {
+        /// The first byte that was written to.
+        pointer: usize,
+        /// Start of the block that it was in, or the page.
+        block: usize,
+    },
+    /// The block was allocated by what this can't release.
+    OriginMismatch {
+        /// The block.
+        pointer: usize,
+        /// What it was allocated by.
+        origin: Origin,
+    },
 }
 
 impl Error {
@@ -229,6 +311,10 @@ impl Error {
             Error::SizeMismatch { .. } => Status::SizeMismatch,
             Error::Corrupted { .. } => Status::Corrupted,
             Error::System { .. } => Status::System,
+            Error::Overrun { .. } => Status::Overrun,
+            Error::Underrun { .. } => Status::Underrun,
+            Error::WrittenAfterRelease { .. } => Status::WrittenAfterRelease,
+            Error::OriginMismatch { .. } => Status::OriginMismatch,
         }
     }
 
@@ -239,7 +325,11 @@ impl Error {
             | Error::InteriorPointer { pointer, .. }
             | Error::AlreadyReleased { pointer, .. }
             | Error::OtherPool { pointer }
-            | Error::SizeMismatch { pointer, .. } => Some(pointer),
+            | Error::SizeMismatch { pointer, .. }
+            | Error::Overrun { pointer, .. }
+            | Error::Underrun { pointer, .. }
+            | Error::WrittenAfterRelease { pointer, .. }
+            | Error::OriginMismatch { pointer, .. } => Some(pointer),
             _ => None,
         }
     }
@@ -318,6 +408,29 @@ impl fmt::Display for Error {
             Error::System { call, errno } => {
                 write!(f, "system: {call} failed with error number {errno}")
             }
+            Error::Overrun { pointer, size, offset } => write!(
+                f,
+                "overrun: byte {offset} behind the end of the block of {size} bytes at {pointer:#x} was \
+                 written to"
+            ),
+            Error::Underrun { pointer, offset: 0 } => {
+                write!(f, "underrun: the bytes before the block at {pointer:#x} were written to")
+            }
+            Error::Underrun { pointer, offset } => {
+                write!(f, "underrun: byte {offset} before the block at {pointer:#x} was written to")
+            }
+            Error::WrittenAfterRelease { pointer, block } => write!(
+                f,
+                "written after release: {pointer:#x} was written to, at offset {} in the freed block at \
+                 {block:#x}",
+                pointer - block
+            ),
+            Error::OriginMismatch { pointer, origin } => write!(
+                f,
+                "origin mismatch: the block at {pointer:#x} was allocated by {} and has to be released by {}",
+                origin.allocator(),
+                origin.releaser()
+            ),
         }
     }
 }

@@ -17,6 +17,7 @@
 //! | `bits` | 64-ary bitmaps |
 //! | `buddy` | one heap's granules: runs and spans of them |
 //! | `slab` | size classes, objects in spans |
+//! | `armour` | what shows that something was written beside a block |
 //! | `pool` | heaps, lock, limits, statistics: [`MemoryPool`] |
 //! | `os` | reserve, commit, purge: the only door to the system |
 //! | `system` | heaps from the system, the default pool |
@@ -37,6 +38,8 @@ mod bits;
 mod buddy;
 mod slab;
 
+mod armour;
+
 mod pool;
 
 #[cfg(feature = "system")]
@@ -54,7 +57,7 @@ pub mod heap;
 #[cfg(feature = "system")]
 mod ffi;
 
-pub use error::{Error, Status};
+pub use error::{Error, Origin, Status};
 #[cfg(feature = "system")]
 pub use os::YieldAfterSpin;
 #[cfg(not(feature = "system"))]

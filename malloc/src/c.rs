@@ -19,7 +19,11 @@ use crate::errno::{self, EINVAL, ENOMEM};
 use crate::misuse::refused;
 use core::ffi::{c_int, c_void};
 use core::ptr::{NonNull, null_mut};
-use heapmaster::{Error, Status, cache, default_pool};
+use heapmaster::cache::{self, Claim, Wanted};
+use heapmaster::{Error, Origin, Status, default_pool};
+
+/// What every function here claims of a block that it is given.
+const OF_C: Claim = Claim { origin: Some(Origin::Malloc), size: None };
 
 /// The alignment of every block: what `max_align_t` needs on 64-bit machines.
 const MIN_ALIGNMENT: usize = 16;
@@ -38,7 +42,22 @@ pub(crate) fn malloc(size: usize) -> *mut c_void {
 #[cold]
 #[inline(never)]
 fn malloc_slow(size: usize) -> *mut c_void {
-    block_or_enomem(cache::alloc_slow(size))
+    aligned(MIN_ALIGNMENT, size, Origin::Malloc)
+}
+
+/// [`malloc`] for `operator new`.
+#[inline]
+pub(crate) fn new(size: usize) -> *mut c_void {
+    match cache::alloc(size) {
+        Some(block) => block.as_ptr().cast(),
+        None => new_slow(size),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn new_slow(size: usize) -> *mut c_void {
+    aligned(MIN_ALIGNMENT, size, Origin::New)
 }
 
 /// `count` objects of `size` bytes, all bytes zero.
@@ -70,7 +89,7 @@ fn memalign(alignment: usize, size: usize) -> *mut c_void {
         errno::set(EINVAL);
         return null_mut();
     };
-    block_or_enomem(alloc_aligned(alignment, size))
+    aligned(alignment, size, Origin::Malloc)
 }
 
 /// Stores a block in `*block` and returns 0, or returns `EINVAL` or `ENOMEM` and stores nothing. `errno` stays
@@ -83,7 +102,7 @@ unsafe fn posix_memalign(block: *mut *mut c_void, alignment: usize, size: usize)
     if !alignment.is_power_of_two() || alignment < size_of::<*mut c_void>() {
         return EINVAL;
     }
-    match errno::kept(|| alloc_aligned(alignment, size)) {
+    match errno::kept(|| alloc_aligned(alignment, size, Origin::Malloc)) {
         Ok(allocated) => {
             // SAFETY: the caller says that it can be written to.
             unsafe { *block = allocated.as_ptr().cast() };
@@ -122,7 +141,7 @@ unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
     };
     if size == 0 {
         // SAFETY: passed on to the caller.
-        unsafe { release("realloc", block) };
+        unsafe { release("realloc", block, OF_C) };
         return null_mut();
     }
     if let Some(old_size) = cache::object_size(old.addr().get()) {
@@ -130,7 +149,7 @@ unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
         return unsafe { resize_object(block, old_size, size) };
     }
     // SAFETY: passed on to the caller.
-    match unsafe { default_pool().resize(old, size) } {
+    match unsafe { cache::resize(old, size, OF_C) } {
         Ok(new) => new.as_ptr().cast(),
         Err(error) if is_want_of_memory(error) => out_of_memory(),
         Err(error) => {
@@ -159,7 +178,7 @@ unsafe fn resize_object(block: *mut c_void, old_size: usize, size: usize) -> *mu
     // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes.
     unsafe {
         new.copy_from_nonoverlapping(block, old_size.min(size));
-        release("realloc", block);
+        release("realloc", block, OF_C);
     }
     new
 }
@@ -200,7 +219,7 @@ unsafe fn free(block: *mut c_void) {
 #[inline(never)]
 unsafe fn free_slow(block: *mut c_void) {
     // SAFETY: passed on to the caller.
-    unsafe { release_slow("free", block) };
+    unsafe { release_slow("free", block, OF_C) };
 }
 
 /// `free` for a block that was allocated with this size (C23). A size that can't be true is reported.
@@ -209,28 +228,22 @@ unsafe fn free_slow(block: *mut c_void) {
 ///
 /// See the [module](self).
 unsafe fn free_sized(block: *mut c_void, size: usize) {
-    let Some(block) = NonNull::new(block.cast::<u8>()) else {
-        return;
-    };
-    if cache::object_size(block.addr().get()).is_some_and(|actual| size <= actual) {
+    if check_size("free_sized", block, size, 1) {
         // SAFETY: passed on to the caller.
-        return unsafe { release("free_sized", block.as_ptr().cast()) };
-    }
-    // SAFETY: passed on to the caller.
-    if let Err(error) = unsafe { default_pool().release_sized(block, size) } {
-        refused("free_sized", block, &error);
+        unsafe { release("free_sized", block, OF_C) };
     }
 }
 
-/// `free` for a block from `aligned_alloc` (C23). The arguments are not compared with the block: its size
-/// does not tell how much of it was asked for and how much went into the alignment.
+/// `free` for a block from `aligned_alloc`, with the arguments of that (C23). What can't be true is reported.
 ///
 /// # Safety
 ///
 /// See the [module](self).
-unsafe fn free_aligned_sized(block: *mut c_void, _alignment: usize, _size: usize) {
-    // SAFETY: passed on to the caller.
-    unsafe { release("free_aligned_sized", block) };
+unsafe fn free_aligned_sized(block: *mut c_void, alignment: usize, size: usize) {
+    if check_size("free_aligned_sized", block, size, alignment) {
+        // SAFETY: passed on to the caller.
+        unsafe { release("free_aligned_sized", block, OF_C) };
+    }
 }
 
 /// `free` under its oldest name. glibc keeps it for programs that were linked before 2.26.
@@ -240,7 +253,7 @@ unsafe fn free_aligned_sized(block: *mut c_void, _alignment: usize, _size: usize
 /// See the [module](self).
 unsafe fn cfree(block: *mut c_void) {
     // SAFETY: passed on to the caller.
-    unsafe { release("cfree", block) };
+    unsafe { release("cfree", block, OF_C) };
 }
 
 // --- Look ---
@@ -254,19 +267,37 @@ unsafe fn malloc_usable_size(block: *mut c_void) -> usize {
     let Some(block) = NonNull::new(block.cast()) else {
         return 0;
     };
-    cache::object_size(block.addr().get()).unwrap_or_else(|| {
-        default_pool().usable_size(block).unwrap_or_else(|error| {
-            refused("malloc_usable_size", block, &error);
-            0
-        })
+    cache::usable_size(block).unwrap_or_else(|error| {
+        refused("malloc_usable_size", block, &error);
+        0
     })
 }
 
 // --- Shared with the C++ operators ---
 
 /// A block at a multiple of `alignment`, a power of two, or null and `ENOMEM`.
-pub(crate) fn aligned(alignment: usize, size: usize) -> *mut c_void {
-    block_or_enomem(alloc_aligned(alignment, size))
+pub(crate) fn aligned(alignment: usize, size: usize, origin: Origin) -> *mut c_void {
+    block_or_enomem(alloc_aligned(alignment, size, origin))
+}
+
+/// Reports a live block that can't have been allocated with this size and alignment. False if it is one.
+pub(crate) fn check_size(
+    function: &'static str,
+    block: *mut c_void,
+    size: usize,
+    alignment: usize,
+) -> bool {
+    let Some(block) = NonNull::new(block.cast::<u8>()) else {
+        return true;
+    };
+    match cache::check_size(block, size, alignment) {
+        Err(error @ Error::SizeMismatch { .. }) => {
+            refused(function, block, &error);
+            false
+        }
+        // What is no live block is found when it is released.
+        _ => true,
+    }
 }
 
 /// Releases a block on behalf of `function`.
@@ -275,11 +306,11 @@ pub(crate) fn aligned(alignment: usize, size: usize) -> *mut c_void {
 ///
 /// See the [module](self).
 #[inline]
-pub(crate) unsafe fn release(function: &'static str, block: *mut c_void) {
+pub(crate) unsafe fn release(function: &'static str, block: *mut c_void, claim: Claim) {
     // SAFETY: passed on to the caller.
     unsafe {
         if !cache::release(block.addr()) {
-            release_slow(function, block);
+            release_slow(function, block, claim);
         }
     }
 }
@@ -289,12 +320,12 @@ pub(crate) unsafe fn release(function: &'static str, block: *mut c_void) {
 /// See the [module](self).
 #[cold]
 #[inline(never)]
-unsafe fn release_slow(function: &'static str, block: *mut c_void) {
+unsafe fn release_slow(function: &'static str, block: *mut c_void, claim: Claim) {
     let Some(block) = NonNull::new(block.cast()) else {
         return;
     };
     // SAFETY: passed on to the caller.
-    if let Err(error) = unsafe { cache::release_slow(block) } {
+    if let Err(error) = unsafe { cache::release_slow(block, claim) } {
         refused(function, block, &error);
     }
 }
@@ -323,8 +354,8 @@ fn is_want_of_memory(error: Error) -> bool {
     )
 }
 
-fn alloc_aligned(alignment: usize, size: usize) -> Result<NonNull<u8>, Error> {
-    default_pool().alloc_aligned(alignment.max(MIN_ALIGNMENT), size)
+fn alloc_aligned(alignment: usize, size: usize, origin: Origin) -> Result<NonNull<u8>, Error> {
+    cache::alloc_slow(Wanted { size, alignment: alignment.max(MIN_ALIGNMENT), origin })
 }
 
 fn page_size() -> usize {

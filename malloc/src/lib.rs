@@ -15,6 +15,7 @@
 //! runtime        what the process has of the C++ runtime         names nothing else
 //! operators      operator new and delete                         c, runtime
 //! fork           a child that can allocate                       text
+//! faults         accesses to closed memory                       text
 //! last_words     what becomes of a panic                         text
 //! unwind         the unwinder, which is never needed             names nothing else
 //! ```
@@ -29,6 +30,7 @@
 
 mod c;
 mod errno;
+mod faults;
 mod fork;
 mod introspection;
 mod last_words;
@@ -42,23 +44,40 @@ mod text;
 mod unwind;
 
 use core::ffi::{c_char, c_int};
+use heapmaster::cache;
 
 /// The constructor. It is the first code of the process after the dynamic linker's own (`-z initfirst`, see
 /// build.rs), yet usually not our first: the dynamic linker allocates too.
 extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *const c_char) {
-    last_words::prepare();
-    fork::register();
-    heapmaster::cache::set_misuse_handler(misuse::found_later);
     // SAFETY: glibc passes the environment to constructors, and nothing has changed it this early.
     unsafe { settings::read(environment) };
+    cache::set_found_handler(misuse::found_later);
+    if settings::wants_hardened() {
+        harden();
+    }
+    last_words::prepare();
+    fork::register();
     if settings::pages_decay() {
         // SAFETY: this is the constructor, the first code of the process.
         unsafe { heapmaster::enable_decay() };
     }
 }
 
+fn harden() {
+    // SAFETY: this is the constructor, the first code of the process, and is called once.
+    if unsafe { cache::harden() } {
+        settings::is_hardened_now();
+        faults::watch();
+    } else {
+        text::say(format_args!("not hardened: the program has allocated too much already"));
+    }
+}
+
 /// The destructor.
 extern "C" fn finish() {
+    if let Some(error) = cache::first_wound() {
+        misuse::found_at_exit(&error);
+    }
     if settings::statistics_at_exit() {
         introspection::write_statistics();
     }

@@ -5,6 +5,7 @@
 
 use crate::settings::{OnMisuse, on_misuse};
 use crate::text::say;
+use core::fmt::Arguments;
 use core::ptr::NonNull;
 use heapmaster::Error;
 
@@ -14,20 +15,32 @@ use heapmaster::Error;
 #[cold]
 #[inline(never)]
 pub(crate) fn refused(function: &str, block: NonNull<u8>, error: &Error) {
+    report(format_args!("{function}({block:p}): {error}"));
+}
+
+/// Reports what was found in a call that had nothing to do with it: a block that was released twice, by two
+/// threads, or one that was written to after its release.
+#[cold]
+pub(crate) fn found_later(error: &Error) {
+    report(format_args!("found later: {error}"));
+}
+
+/// Reports what was found when the program ended.
+#[cold]
+pub(crate) fn found_at_exit(error: &Error) {
+    report(format_args!("found at exit: {error}"));
+}
+
+fn report(what: Arguments<'_>) {
     let reaction = on_misuse();
     if reaction == OnMisuse::Ignore {
         return;
     }
-    say(format_args!("{function}({block:p}): {error}"));
+    // SAFETY: it has no preconditions.
+    let thread = unsafe { libc::gettid() };
+    say(format_args!("{what} (thread {thread})"));
     if reaction == OnMisuse::Abort {
         // SAFETY: no lock is held, and a handler of SIGABRT may do what it likes.
         unsafe { libc::abort() };
     }
-}
-
-/// Reports a block that was released twice, by two threads, and found out later.
-#[cold]
-pub(crate) fn found_later(error: &Error) {
-    let block = error.misused_pointer().and_then(|pointer| NonNull::new(pointer as *mut u8));
-    refused("free", block.unwrap_or(NonNull::dangling()), error);
 }

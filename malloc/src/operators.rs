@@ -28,11 +28,19 @@
 mod machine;
 
 use crate::c;
+use crate::misuse::refused;
 use crate::runtime::{self, Context, Exception, Thrower, Unwinder};
+use crate::settings::{CHECK_SIZES, HARDENED};
 use crate::text::say;
 use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
-use machine::{allocating, allocating_aligned, forwarding, forwarding_without_size, nothrow};
+use core::ptr::NonNull;
+use heapmaster::cache::{self, Claim};
+use heapmaster::{Error, Origin};
+use machine::{
+    allocating, allocating_aligned, allocating_arrays, forwarding, nothrow, releasing_arrays,
+    sized, sized_aligned,
+};
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("size_t is spelt `j`, not `m`, in the names of 32-bit machines");
@@ -49,7 +57,7 @@ allocating_aligned! {
     _ZnwmSt11align_val_t;
 }
 
-forwarding! {
+allocating_arrays! {
     /// `operator new[](size_t)`
     _Znam => _Znwm;
     /// `operator new[](size_t, align_val_t)`
@@ -69,6 +77,9 @@ nothrow! {
 
 // --- The operators that release ---
 
+/// What `operator delete` claims of a block.
+const OF_NEW: Claim = Claim { origin: Some(Origin::New), size: None };
+
 /// `operator delete(void*)`
 ///
 /// # Safety
@@ -77,7 +88,7 @@ nothrow! {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ZdlPv(block: *mut c_void) {
     // SAFETY: passed on to the caller.
-    unsafe { c::release("operator delete", block) };
+    unsafe { c::release("operator delete", block, OF_NEW) };
 }
 
 /// `operator delete(void*, align_val_t)`
@@ -88,29 +99,35 @@ pub unsafe extern "C" fn _ZdlPv(block: *mut c_void) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ZdlPvSt11align_val_t(block: *mut c_void, _alignment: usize) {
     // SAFETY: passed on to the caller.
-    unsafe { c::release("operator delete", block) };
+    unsafe { c::release("operator delete", block, OF_NEW) };
 }
 
 forwarding! {
-    /// `operator delete(void*, size_t)`
-    _ZdlPvm => _ZdlPv;
     /// `operator delete(void*, nothrow_t const&)`
     _ZdlPvRKSt9nothrow_t => _ZdlPv;
     /// `operator delete(void*, align_val_t, nothrow_t const&)`
     _ZdlPvSt11align_val_tRKSt9nothrow_t => _ZdlPvSt11align_val_t;
-    /// `operator delete[](void*)`
-    _ZdaPv => _ZdlPv;
-    /// `operator delete[](void*, size_t)`
-    _ZdaPvm => _ZdaPv;
     /// `operator delete[](void*, nothrow_t const&)`
     _ZdaPvRKSt9nothrow_t => _ZdaPv;
-    /// `operator delete[](void*, align_val_t)`
-    _ZdaPvSt11align_val_t => _ZdlPvSt11align_val_t;
     /// `operator delete[](void*, align_val_t, nothrow_t const&)`
     _ZdaPvSt11align_val_tRKSt9nothrow_t => _ZdaPvSt11align_val_t;
 }
 
-forwarding_without_size! {
+releasing_arrays! {
+    /// `operator delete[](void*)`
+    _ZdaPv => _ZdlPv;
+    /// `operator delete[](void*, align_val_t)`
+    _ZdaPvSt11align_val_t => _ZdlPvSt11align_val_t;
+}
+
+sized! {
+    /// `operator delete(void*, size_t)`
+    _ZdlPvm => _ZdlPv;
+    /// `operator delete[](void*, size_t)`
+    _ZdaPvm => _ZdaPv;
+}
+
+sized_aligned! {
     /// `operator delete(void*, size_t, align_val_t)`
     _ZdlPvmSt11align_val_t => _ZdlPvSt11align_val_t;
     /// `operator delete[](void*, size_t, align_val_t)`
@@ -120,11 +137,43 @@ forwarding_without_size! {
 // --- What the assembly calls ---
 
 extern "C" fn allocate(size: usize) -> *mut c_void {
-    c::malloc(size)
+    c::new(size)
 }
 
 extern "C" fn allocate_aligned(size: usize, alignment: usize) -> *mut c_void {
-    if alignment.is_power_of_two() { c::aligned(alignment, size) } else { core::ptr::null_mut() }
+    if alignment.is_power_of_two() {
+        c::aligned(alignment, size, Origin::New)
+    } else {
+        core::ptr::null_mut()
+    }
+}
+
+/// The block is one of `operator new[]`.
+#[cold]
+extern "C" fn into_array(block: *mut c_void) -> *mut c_void {
+    cache::change_origin(block.cast(), Origin::New, Origin::NewArray);
+    block
+}
+
+/// The block is handed to `operator delete`, which releases it. One that no array operator allocated is reported
+/// here; one of `malloc`, there, unless the program has an operator of its own that takes it.
+#[cold]
+extern "C" fn out_of_array(block: *mut c_void) {
+    let origin = cache::change_origin(block.cast(), Origin::NewArray, Origin::New);
+    if let (Some(origin @ Origin::New), Some(block)) = (origin, NonNull::new(block.cast::<u8>())) {
+        let error = Error::OriginMismatch { pointer: block.addr().get(), origin };
+        refused("operator delete[]", block, &error);
+    }
+}
+
+#[cold]
+extern "C" fn check_size(block: *mut c_void, size: usize) {
+    c::check_size("operator delete", block, size, 1);
+}
+
+#[cold]
+extern "C" fn check_aligned_size(block: *mut c_void, size: usize, alignment: usize) {
+    c::check_size("operator delete", block, size, alignment);
 }
 
 /// What to call before the next attempt. It throws, unless it thinks that the attempt may succeed.

@@ -6,7 +6,7 @@
 use crate::text::say;
 use core::ffi::{CStr, c_char};
 use core::fmt;
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 /// An environment variable that takes one of a few values.
 struct Setting {
@@ -39,6 +39,20 @@ static DECAY: Setting = Setting {
     chosen: AtomicU8::new(0),
 };
 
+static MODE: Setting = Setting {
+    name: "HEAPMASTER_HARDENED",
+    values: &["no", "yes"],
+    meaning: "find overflows, writes after free, mismatched releases; at a cost in time and memory",
+    chosen: AtomicU8::new(0),
+};
+
+static SIZES: Setting = Setting {
+    name: "HEAPMASTER_CHECK_SIZES",
+    values: &["no", "yes"],
+    meaning: "report an operator delete that is given a size that can't be true",
+    chosen: AtomicU8::new(0),
+};
+
 static HELP: Setting = Setting {
     name: "HEAPMASTER_HELP",
     values: &["no", "yes"],
@@ -46,7 +60,13 @@ static HELP: Setting = Setting {
     chosen: AtomicU8::new(0),
 };
 
-static SETTINGS: [&Setting; 4] = [&ON_MISUSE, &DECAY, &STATISTICS_AT_EXIT, &HELP];
+static SETTINGS: [&Setting; 6] = [&ON_MISUSE, &MODE, &SIZES, &DECAY, &STATISTICS_AT_EXIT, &HELP];
+
+/// Whether the pool is hardened. Relaxed everywhere, as the next: it stands for nothing but itself.
+pub(crate) static HARDENED: AtomicBool = AtomicBool::new(false);
+
+/// Whether sizes that are given to `operator delete` are to be looked at.
+pub(crate) static CHECK_SIZES: AtomicBool = AtomicBool::new(false);
 
 /// What to do about a pointer that the pool refuses.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,6 +95,17 @@ pub(crate) fn pages_decay() -> bool {
     DECAY.value() == "yes"
 }
 
+/// Whether the settings want a hardened pool.
+pub(crate) fn wants_hardened() -> bool {
+    MODE.value() == "yes"
+}
+
+/// Takes note that the pool is hardened.
+pub(crate) fn is_hardened_now() {
+    HARDENED.store(true, Relaxed);
+    CHECK_SIZES.store(true, Relaxed);
+}
+
 /// Takes the settings from `NAME=value` strings.
 ///
 /// Not from `getenv`: libc's own environment is set up by a constructor that runs after ours.
@@ -97,6 +128,7 @@ pub(crate) unsafe fn read(environment: *const *const c_char) {
         // SAFETY: the caller says that it is a C string.
         read_variable(unsafe { CStr::from_ptr(variable) }.to_bytes());
     }
+    CHECK_SIZES.store(SIZES.value() == "yes", Relaxed);
     if HELP.value() == "yes" {
         for setting in SETTINGS {
             say(format_args!("{}: {}: {}", setting.name, setting.meaning, Choice(setting)));

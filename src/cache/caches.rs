@@ -3,9 +3,9 @@
 //! They lie in memory of their own between pages that can't be touched, and are never freed: a thread that
 //! found a span's owner may use its inbox long after.
 
-use super::{Cache, NEVER, UNITS, tls};
+use super::{Cache, NEVER, UNITS, UNSET, Ward, tls};
 use crate::os::{self, ThreadEnd, YieldAfterSpin};
-use crate::slab::{ClassId, Slot, SpanMap};
+use crate::slab::{CLASSES, ClassId, Dice, Slot, SpanMap};
 use crate::system::default_pool;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
@@ -26,6 +26,11 @@ pub(super) struct Caches {
     room: *mut Cache,
     rooms: usize,
     thread_end: Option<ThreadEnd>,
+    /// If the pool is hardened: what the dice of the next ward begin with.
+    seed: Option<Dice>,
+    /// Where the next ward is made, and how many more have room there.
+    ward_room: *mut Ward,
+    ward_rooms: usize,
 }
 
 // SAFETY: the caches are used by whoever holds the lock, or got them from it.
@@ -37,6 +42,9 @@ static CACHES: SpinMutex<Caches> = SpinMutex::new(Caches {
     room: null_mut(),
     rooms: 0,
     thread_end: None,
+    seed: None,
+    ward_room: null_mut(),
+    ward_rooms: 0,
 });
 
 /// Waits for the lock. It is held before the pool's, or without.
@@ -68,8 +76,9 @@ impl Caches {
             return Some(cache);
         }
         let map = default_pool().owners_map()?;
+        let ward = if self.seed.is_some() { self.new_ward()? } else { null_mut() };
         if self.rooms == 0 {
-            self.room = chunk()?.as_ptr();
+            self.room = chunk()?.cast().as_ptr();
             self.rooms = CHUNK / size_of::<Cache>();
         }
         let cache = self.room;
@@ -78,10 +87,29 @@ impl Caches {
         let cache = unsafe {
             self.room = cache.add(1);
             make(cache, map, self.newest);
+            if !ward.is_null() {
+                harden_cache(&*cache, ward);
+            }
             &*cache
         };
         self.newest = core::ptr::from_ref(cache).cast_mut();
         Some(cache)
+    }
+
+    fn new_ward(&mut self) -> Option<*mut Ward> {
+        let seed = self.seed.as_mut()?.roll();
+        if self.ward_rooms == 0 {
+            self.ward_room = chunk()?.cast().as_ptr();
+            self.ward_rooms = CHUNK / size_of::<Ward>();
+        }
+        let ward = self.ward_room;
+        // SAFETY: there is room for so many wards, of which this is the next; nobody else knows it.
+        unsafe {
+            self.ward_room = ward.add(1);
+            ward.write(Ward::new(seed));
+        }
+        self.ward_rooms -= 1;
+        Some(ward)
     }
 
     fn thread_end(&mut self) -> Option<ThreadEnd> {
@@ -92,15 +120,15 @@ impl Caches {
     }
 }
 
-/// Memory for caches, zeroed.
-fn chunk() -> Option<NonNull<Cache>> {
+/// Memory for caches or wards, zeroed.
+fn chunk() -> Option<NonNull<u8>> {
     let page = os::page_size();
     let start = os::reserve(CHUNK + 2 * page).ok()?;
     // SAFETY: it lies in the reservation, which is ours.
     unsafe {
         let chunk = start.add(page);
         if os::commit(chunk, CHUNK) {
-            return Some(chunk.cast());
+            return Some(chunk);
         }
         os::release(start, CHUNK + 2 * page);
     }
@@ -121,9 +149,35 @@ unsafe fn make(cache: *mut Cache, map: SpanMap, older: *mut Cache) {
     unsafe {
         cache.write(Cache::empty());
         (*cache).map.set(map);
+        (*cache).spans.set(map);
         (*cache).slot_of.set(slot_of);
         (*cache).older.store(older, Relaxed);
     }
+}
+
+/// Leads the fast ways of a cache to nothing.
+fn harden_cache(cache: &Cache, ward: *mut Ward) {
+    cache.ward.set(ward);
+    cache.map.set(SpanMap::EMPTY);
+    cache.slot_of.set([(CLASSES * size_of::<Slot>()) as u16; UNITS]);
+}
+
+/// Hardens the caches: that of the calling thread, and those that are made from now on. False if there is no
+/// memory for that.
+///
+/// # Safety
+/// The process has a single thread, which is in no function of this library, and the pool has just been hardened.
+pub(super) unsafe fn harden() -> bool {
+    let own = tls::get();
+    let mut caches = lock();
+    let [seed, _] = os::entropy();
+    caches.seed = Some(Dice::new(seed));
+    if core::ptr::eq(own, &UNSET) || core::ptr::eq(own, &NEVER) {
+        return true;
+    }
+    let ward = caches.new_ward();
+    harden_cache(own, ward.unwrap_or(null_mut()));
+    ward.is_some()
 }
 
 /// Gives the calling thread a cache; `None` if it can't have one.
@@ -152,6 +206,7 @@ unsafe extern "C" fn leave(cache: *mut c_void) {
 
 /// The calling thread does without its cache from now on.
 fn finish(cache: &'static Cache) {
+    cache.empty_quarantine();
     tls::set(&NEVER);
     cache.leave();
     let mut caches = lock();

@@ -20,21 +20,27 @@
 
 mod caches;
 mod fork;
+mod hardened;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
+pub use hardened::{change_origin, fault_at, first_wound, harden};
 
 use crate::error::Error;
+use crate::pool::MIN_ALIGNMENT;
+use crate::pool::found;
+pub use crate::pool::{Claim, Fault, Wanted, set_found_handler};
 pub use crate::slab::MAX_OBJECT;
 use crate::slab::remote::{Inbox, unmarked};
 use crate::slab::{Annex, CLASSES, ClassId, Place, Refused, Slot, Span, SpanMap, State};
 use crate::system::default_pool;
 use core::cell::Cell;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::{Acquire, Relaxed};
-use core::sync::atomic::{AtomicPtr, AtomicUsize};
+use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::Ordering::Acquire;
+use hardened::Ward;
 
 /// Sizes for which the table of slots has an entry: in units of the smallest class's.
 const UNIT: usize = 16;
@@ -53,11 +59,15 @@ pub(crate) struct Cache {
     inbox: Inbox,
     /// So that others' postings don't take away the line that the thread reads next.
     _apart: [u8; 128 - size_of::<Inbox>()],
-    /// Of the heap that most blocks are in.
+    /// Of the heap that most blocks are in. Empty, so that the fast way finds nothing, if the pool is hardened.
     map: Cell<SpanMap>,
+    /// The same, for the other ways.
+    spans: Cell<SpanMap>,
     /// For each size in units, rounded up, the distance of its class's slot from the first, in bytes.
     slot_of: Cell<[u16; UNITS]>,
-    slots: [Slot; CLASSES],
+    /// Behind those of the classes comes one that never has objects: where the fast way is led if the pool is
+    /// hardened.
+    slots: [Slot; CLASSES + 1],
     rooms: [Cell<Option<NonNull<Span>>>; CLASSES],
     /// Spans of each class that its thread has taken out of the pool.
     taken: [Cell<u8>; CLASSES],
@@ -69,6 +79,8 @@ pub(crate) struct Cache {
     older: AtomicPtr<Cache>,
     /// The next of those without a thread.
     idle: AtomicPtr<Cache>,
+    /// What its thread needs besides if the pool is hardened; else null.
+    ward: Cell<*mut Ward>,
 }
 
 // SAFETY: what is not atomic is used by the cache's thread alone (C1), or by whoever holds the lock on those
@@ -87,15 +99,23 @@ impl Cache {
             inbox: Inbox::new(),
             _apart: [0; 128 - size_of::<Inbox>()],
             map: Cell::new(SpanMap::EMPTY),
+            spans: Cell::new(SpanMap::EMPTY),
             slot_of: Cell::new([0; UNITS]),
-            slots: [const { Slot::new() }; CLASSES],
+            slots: [const { Slot::new() }; CLASSES + 1],
             rooms: [const { Cell::new(None) }; CLASSES],
             taken: [const { Cell::new(0) }; CLASSES],
             waited: Cell::new(0),
             kept: Cell::new(0),
             older: AtomicPtr::new(core::ptr::null_mut()),
             idle: AtomicPtr::new(core::ptr::null_mut()),
+            ward: Cell::new(core::ptr::null_mut()),
         }
+    }
+
+    /// The map of the heap that most blocks are in.
+    fn spans(&self) -> &SpanMap {
+        // SAFETY: it is written before the cache is a thread's, or before there is a second thread.
+        unsafe { &*self.spans.as_ptr() }
     }
 
     /// Allocates an object for `size` bytes from the word that is at hand.
@@ -256,7 +276,7 @@ impl Cache {
             }
             // Last: the handler may allocate.
             if let Some(error) = late {
-                report(&error);
+                found(&error);
             }
         }
     }
@@ -298,8 +318,7 @@ impl Cache {
     fn fill(&self, slot: &Slot, span: NonNull<Span>) -> bool {
         // SAFETY: it is this cache's own (C2).
         let descriptor = unsafe { span.as_ref() };
-        // SAFETY: as in `release`.
-        let map = unsafe { &*self.map.as_ptr() };
+        let map = self.spans();
         let base =
             if map.has_descriptor(span) { map.base_of(span) } else { default_pool().base_of(span) };
         slot.fill(descriptor, base)
@@ -324,27 +343,6 @@ impl Cache {
     }
 }
 
-/// What is told of pointers that turn out to be wrong in a call that has nobody to tell.
-pub type MisuseFn = fn(&Error);
-
-static ON_MISUSE: AtomicUsize = AtomicUsize::new(0);
-
-/// Sets what is called when a thread finds that a block was released twice, by another thread and by itself, and
-/// the release has long returned. No lock is held while it runs.
-pub fn set_misuse_handler(handler: MisuseFn) {
-    ON_MISUSE.store(handler as usize, Relaxed);
-}
-
-#[cold]
-fn report(error: &Error) {
-    let handler = ON_MISUSE.load(Relaxed);
-    if handler != 0 {
-        // SAFETY: it was stored as one.
-        let handler = unsafe { core::mem::transmute::<usize, MisuseFn>(handler) };
-        handler(error);
-    }
-}
-
 /// Allocates a block of at least `size` bytes from the default pool, by way of the thread's cache; `None` if
 /// nothing is at hand: then [`alloc_slow`] has it, or says why not.
 #[inline(always)]
@@ -352,29 +350,44 @@ pub fn alloc(size: usize) -> Option<NonNull<u8>> {
     tls::get().alloc(size)
 }
 
-/// [`alloc`], when that found nothing at hand.
+/// [`alloc`], when that found nothing at hand, and for every other block.
 ///
 /// # Errors
-/// As `MemoryPool::alloc`.
+/// As `MemoryPool::alloc_aligned`.
 #[cold]
 #[inline(never)]
-pub fn alloc_slow(size: usize) -> Result<NonNull<u8>, Error> {
-    let own_object = || {
+pub fn alloc_slow(wanted: Wanted) -> Result<NonNull<u8>, Error> {
+    if default_pool().is_hardened() {
+        return hardened::alloc(wanted);
+    }
+    let Wanted { size, alignment, .. } = wanted;
+    if alignment <= MIN_ALIGNMENT
+        && let Some(object) = own_object(size, |slot, _| slot.alloc())
+    {
+        return Ok(object);
+    }
+    default_pool().alloc_aligned(alignment, size)
+}
+
+/// An object of a span of the thread's own, taken from its slot by `take`.
+fn own_object(
+    size: usize,
+    take: impl Fn(&Slot, &Cache) -> Option<NonNull<u8>>,
+) -> Option<NonNull<u8>> {
+    let refilled = || {
         let cache = if size <= MAX_OBJECT { own()? } else { return None };
         let id = ClassId::holding(size);
-        if cache.refill(id) { cache.slots[id.index()].alloc() } else { None }
+        if cache.refill(id) { take(&cache.slots[id.index()], cache) } else { None }
     };
-    if let Some(object) = own_object() {
-        return Ok(object);
+    if let Some(object) = refilled() {
+        return Some(object);
     }
     // Who only allocates large blocks never looks there otherwise; and the pool may have no more spans.
     if tls::get().inbox.has_post() {
         tls::get().collect();
-        if let Some(object) = own_object() {
-            return Ok(object);
-        }
+        return refilled();
     }
-    default_pool().alloc(size)
+    None
 }
 
 /// The thread's cache, made if need be; `None` if it can't have one.
@@ -416,7 +429,7 @@ fn after_release(address: usize) {
     }
 }
 
-/// [`release`], for every block.
+/// [`release`], for every block, of which this is claimed.
 ///
 /// # Errors
 /// As `MemoryPool::release`.
@@ -425,19 +438,26 @@ fn after_release(address: usize) {
 /// As for `MemoryPool::release`.
 #[cold]
 #[inline(never)]
-pub unsafe fn release_slow(block: NonNull<u8>) -> Result<(), Error> {
+pub unsafe fn release_slow(block: NonNull<u8>, claim: Claim) -> Result<(), Error> {
+    if default_pool().is_hardened() {
+        return hardened::release(block, claim);
+    }
+    release_bare(block)
+}
+
+/// Releases a block without an armour.
+fn release_bare(block: NonNull<u8>) -> Result<(), Error> {
     let address = block.addr().get();
     let cache = tls::get();
-    // SAFETY: the map is written before the cache is a thread's.
-    let span = unsafe { &*cache.map.as_ptr() }.holding(address);
+    let span = cache.spans().holding(address);
     let Some(span) = span.or_else(|| default_pool().span_holding(address)) else {
-        return default_pool().release_other(block);
+        return default_pool().release_bare(block);
     };
     // SAFETY: a map has a descriptor for every granule.
     let descriptor = unsafe { span.as_ref() };
     let (owner, is_marked) = unmarked(descriptor.owner().load(Acquire));
     if owner.is_null() {
-        return default_pool().release_other(block);
+        return default_pool().release_bare(block);
     }
     if !core::ptr::eq(owner, &cache.inbox) {
         return default_pool().release_remote(span, address);
@@ -461,7 +481,7 @@ fn is_noted(span: &Span, address: usize) -> bool {
 }
 
 /// Bytes that may be used of the live object of a span that starts at `address`; `None` for a block that is
-/// none, or a pointer that is no block's. Takes no lock.
+/// none, or a pointer that is no block's, and in a hardened pool. Takes no lock.
 pub fn object_size(address: usize) -> Option<usize> {
     // SAFETY: the map is written before the cache is a thread's.
     let span = unsafe { &*tls::get().map.as_ptr() }.holding(address)?;
@@ -469,4 +489,49 @@ pub fn object_size(address: usize) -> Option<usize> {
     let descriptor = unsafe { span.as_ref() };
     let live = descriptor.place(address) == Place::Live && !is_noted(descriptor, address);
     live.then(|| descriptor.object_size())
+}
+
+/// Makes a block hold `size` bytes, as `MemoryPool::resize` does, if it is no object of [`object_size`].
+///
+/// # Errors
+/// As `MemoryPool::resize`.
+///
+/// # Safety
+/// As for `MemoryPool::resize`.
+pub unsafe fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<NonNull<u8>, Error> {
+    if default_pool().is_hardened() {
+        return hardened::resize(block, size, claim);
+    }
+    // SAFETY: passed on to the caller.
+    unsafe { default_pool().resize(block, size) }
+}
+
+/// Bytes that may be used of a live block, as `MemoryPool::usable_size` says.
+///
+/// # Errors
+/// As `MemoryPool::usable_size`.
+pub fn usable_size(block: NonNull<u8>) -> Result<usize, Error> {
+    if default_pool().is_hardened() {
+        return hardened::usable_size(block);
+    }
+    object_size(block.addr().get()).map_or_else(|| default_pool().usable_size(block), Ok)
+}
+
+/// Whether a live block may have been allocated with so many bytes and this alignment: in a hardened pool, with so
+/// many bytes exactly.
+///
+/// # Errors
+/// `SizeMismatch`; as `MemoryPool::usable_size`.
+pub fn check_size(block: NonNull<u8>, given: usize, alignment: usize) -> Result<(), Error> {
+    let size = usable_size(block)?;
+    let may_be = if default_pool().is_hardened() {
+        given == size
+    } else {
+        // No block is more than twice as large as what it was allocated, or last resized, for.
+        given <= size && size / 2 <= given.max(alignment).max(UNIT)
+    };
+    if may_be {
+        return Ok(());
+    }
+    Err(Error::SizeMismatch { pointer: block.addr().get(), given, size })
 }

@@ -2,6 +2,7 @@
 
 use super::hl_pool;
 use crate::error::{Error, Status};
+use crate::pool::set_found_handler_if_none;
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::{CStr, c_char, c_void};
 use core::fmt::{self, Write};
@@ -18,7 +19,8 @@ pub struct hl_misuse {
     pub struct_size: usize,
     /// What is wrong with the pointer.
     pub status: Status,
-    /// The pool that was given the pointer.
+    /// The pool that was given the pointer; NULL for what was found in a call that succeeds
+    /// (::HL_ERR_WRITTEN_AFTER_RELEASE).
     pub pool: *mut hl_pool,
     /// The pointer.
     pub pointer: *const c_void,
@@ -64,16 +66,31 @@ pub(super) fn fail(error: Error) -> Status {
 #[cold]
 pub(super) unsafe fn fail_misused(pool: *mut hl_pool, error: Error) -> Status {
     fail(error);
-    let Some(pointer) = error.misused_pointer() else { return error.status() };
+    tell_handler(pool, &error);
+    // What the handler did with pools must not hide why this call failed.
+    fail(error)
+}
+
+/// Tells the misuse handler of an error that nobody's call has failed with.
+fn tell_handler_of_found(error: &Error) {
+    tell_handler(core::ptr::null_mut(), error);
+}
+
+/// Tells the misuse handler of an error, if it is a misuse.
+fn tell_handler(pool: *mut hl_pool, error: &Error) {
+    let Some(pointer) = error.misused_pointer() else { return };
     let (function, context) = {
         let handler = HANDLER.lock();
         (handler.function, handler.context)
     };
-    let Some(function) = function else { return error.status() };
-    let (block, block_size) = match error {
+    let Some(function) = function else { return };
+    let (block, block_size) = match *error {
         Error::InteriorPointer { block, size, .. } => (block, size),
-        Error::SizeMismatch { pointer, size, .. } => (pointer, size),
+        Error::SizeMismatch { pointer, size, .. } | Error::Overrun { pointer, size, .. } => {
+            (pointer, size)
+        }
         Error::AlreadyReleased { size, .. } => (0, size),
+        Error::WrittenAfterRelease { block, .. } => (block, 0),
         _ => (0, 0),
     };
     let mut message = [0; MESSAGE];
@@ -84,12 +101,10 @@ pub(super) unsafe fn fail_misused(pool: *mut hl_pool, error: Error) -> Status {
         pointer: core::ptr::without_provenance(pointer),
         block: core::ptr::without_provenance(block),
         block_size,
-        message: write_message(&mut message, &error),
+        message: write_message(&mut message, error),
     };
     // SAFETY: whoever set the handler promised that it may be called.
     unsafe { function(&misuse, context) };
-    // What the handler did with pools must not hide why this call failed.
-    fail(error)
 }
 
 /// A C string in a buffer of fixed size.
@@ -173,6 +188,10 @@ fn name(status: Status) -> &'static CStr {
         Status::SizeMismatch => c"HL_ERR_SIZE_MISMATCH",
         Status::Corrupted => c"HL_ERR_CORRUPTED",
         Status::System => c"HL_ERR_SYSTEM",
+        Status::Overrun => c"HL_ERR_OVERRUN",
+        Status::Underrun => c"HL_ERR_UNDERRUN",
+        Status::WrittenAfterRelease => c"HL_ERR_WRITTEN_AFTER_RELEASE",
+        Status::OriginMismatch => c"HL_ERR_ORIGIN_MISMATCH",
     }
 }
 
@@ -197,13 +216,19 @@ fn meaning(status: Status) -> &'static CStr {
         Status::SizeMismatch => c"the block can't have been allocated with that size",
         Status::Corrupted => c"the pool's books contradict themselves: something wrote over them",
         Status::System => c"the operating system refused",
+        Status::Overrun => c"something wrote behind the end of the block",
+        Status::Underrun => c"something wrote before the start of the block",
+        Status::WrittenAfterRelease => c"something wrote to memory that had been released",
+        Status::OriginMismatch => c"the block was allocated by what this can't release",
     }
 }
 
 /// Sets what is called, in the whole process, for each pointer that hl_release, hl_release_sized,
 /// hl_release_many, hl_resize or hl_usable_size refuses; NULL removes it. There is one handler. It runs in the thread
-/// that made the call, with no lock held, before the call returns its status.
+/// that made the call, with no lock held, before the call returns its status. It is called as well when a hardened
+/// pool finds, while it allocates, that something wrote to memory that had been released.
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_set_misuse_handler(handler: hl_misuse_fn, context: *mut c_void) {
     *HANDLER.lock() = Handler { function: handler, context };
+    set_found_handler_if_none(tell_handler_of_found);
 }

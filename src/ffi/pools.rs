@@ -3,13 +3,24 @@
 use super::{fail_with_null, live, status};
 use crate::error::{Error, Status};
 use crate::os;
-use crate::pool::MAX_SIZE;
-use crate::system::{MemoryPool, default_pool};
+use crate::pool::{Hardened, MAX_SIZE};
+use crate::system::{self, MemoryPool, default_pool};
 use core::ffi::c_void;
+use core::mem::{MaybeUninit, offset_of};
 use core::ptr::NonNull;
 
 /// For hl_config.flags: the pool is used by one thread at a time, and takes no lock.
 pub const HL_POOL_SINGLE_THREADED: u32 = 1;
+
+/// For hl_config.flags: the pool is hardened. Each block has a header and canaries about it, which show what was
+/// written beside its bytes: its release is refused with ::HL_ERR_OVERRUN or ::HL_ERR_UNDERRUN. Released blocks are
+/// zeroed, and wait before their memory is used again; what is written to it meanwhile is told to the misuse handler
+/// (::HL_ERR_WRITTEN_AFTER_RELEASE). Objects are taken at random, hl_usable_size() is what was asked for, and
+/// hl_release_sized() finds every other size. A block takes at least 24 bytes more, and heaps are zeroed when they
+/// are added.
+pub const HL_POOL_HARDENED: u32 = 2;
+
+const ALL_FLAGS: u32 = HL_POOL_SINGLE_THREADED | HL_POOL_HARDENED;
 
 /// No config will ever be larger: what says it is was not initialised.
 const LARGEST_CONFIG: usize = 4096;
@@ -60,9 +71,15 @@ impl hl_pool {
     }
 }
 
+/// A handle in pages of its own, and what its pool is hardened with, if it is.
+struct Pages {
+    handle: hl_pool,
+    hardened: MaybeUninit<Hardened>,
+}
+
 /// Bytes of the pages that a handle lives in.
 fn handle_pages() -> usize {
-    size_of::<hl_pool>().next_multiple_of(os::page_size())
+    size_of::<Pages>().next_multiple_of(os::page_size())
 }
 
 /// Makes a pool without heaps; add some with hl_add_heap() or hl_add_system_heap(). The handle takes a page
@@ -111,7 +128,7 @@ unsafe fn read_config(config: *const hl_config) -> Result<hl_config, Error> {
             "invalid argument: the config has a field that isn't known",
         ));
     }
-    if known.flags & !HL_POOL_SINGLE_THREADED != 0 {
+    if known.flags & !ALL_FLAGS != 0 {
         return Err(Error::InvalidArgument("invalid argument: flags has a bit that isn't known"));
     }
     Ok(known)
@@ -132,10 +149,19 @@ fn new_pool(config: hl_config) -> Result<*mut hl_pool, Error> {
         unsafe { os::release(pages, handle_pages()) };
         return Err(Error::System { call: "mprotect", errno: libc::ENOMEM });
     }
-    let handle = pages.cast::<hl_pool>();
+    let handle = hl_pool(Handle::InPages(pool));
+    let mut pages = pages.cast::<Pages>();
     // SAFETY: the pages are large enough, aligned, and nobody else's.
-    unsafe { handle.write(hl_pool(Handle::InPages(pool))) };
-    Ok(handle.as_ptr())
+    let pages = unsafe {
+        pages.write(Pages { handle, hardened: MaybeUninit::uninit() });
+        pages.as_mut()
+    };
+    if config.flags & HL_POOL_HARDENED != 0 {
+        let hardened = pages.hardened.write(system::hardened(false));
+        // SAFETY: nobody knows the pool yet, and the pages live as long as it.
+        unsafe { pages.handle.pool().harden(NonNull::from(hardened)) };
+    }
+    Ok(&raw mut pages.handle)
 }
 
 /// Makes a pool inside the `size` bytes at `memory`: the handle comes first, what is left becomes the first
@@ -214,8 +240,8 @@ pub unsafe extern "C" fn hl_pool_delete(pool: *mut hl_pool) -> Status {
     // SAFETY: nobody else uses the pool, and nobody will after this.
     unsafe { handle.drop_in_place() };
     if in_pages {
-        // SAFETY: `new_pool` reserved the pages for the handle.
-        unsafe { os::release(handle.cast(), handle_pages()) };
+        // SAFETY: `new_pool` reserved the pages that the handle is in.
+        unsafe { os::release(handle.byte_sub(offset_of!(Pages, handle)).cast(), handle_pages()) };
     }
     Status::Ok
 }

@@ -4,7 +4,7 @@ mod raw;
 pub(crate) mod thread;
 
 use crate::error::Error;
-use core::ptr::{NonNull, from_mut, with_exposed_provenance_mut};
+use core::ptr::{NonNull, from_mut, with_exposed_provenance, with_exposed_provenance_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use libc::{MAP_ANONYMOUS, MAP_NORESERVE, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE};
 use spin::RelaxStrategy;
@@ -89,6 +89,36 @@ pub(crate) unsafe fn commit(address: NonNull<u8>, size: usize) -> bool {
     let arguments = [address.addr().get(), size, (PROT_READ | PROT_WRITE) as usize];
     // SAFETY: the caller's promise.
     unsafe { raw::call(libc::SYS_mprotect, arguments) == 0 }
+}
+
+/// Lets nobody touch pages until they are committed again; what is in them stays. False if the system refuses.
+///
+/// # Safety
+/// The pages are committed, and nobody uses them.
+pub(crate) unsafe fn close(address: NonNull<u8>, size: usize) -> bool {
+    let arguments = [address.addr().get(), size, PROT_NONE as usize];
+    // SAFETY: the caller's promise.
+    unsafe { raw::call(libc::SYS_mprotect, arguments) == 0 }
+}
+
+/// Bits that nobody can guess.
+pub(crate) fn entropy() -> [u64; 2] {
+    let mut bits = [0u64; 2];
+    let arguments = [bits.as_mut_ptr().addr(), size_of_val(&bits), libc::GRND_NONBLOCK as usize];
+    // SAFETY: the buffer has the size given.
+    let got = unsafe { raw::call(libc::SYS_getrandom, arguments) };
+    if got as usize != size_of_val(&bits) {
+        // What the kernel hands to every process: all that an old one, or an early one, has.
+        // SAFETY: it is null or points to 16 bytes that live as long as the process.
+        unsafe {
+            let given = libc::getauxval(libc::AT_RANDOM) as usize;
+            let given = with_exposed_provenance::<[u64; 2]>(given);
+            if !given.is_null() {
+                bits = given.read_unaligned();
+            }
+        }
+    }
+    bits
 }
 
 /// Gives the pages of committed memory back; it stays usable, and reads as zero. False, with nothing done,

@@ -2,7 +2,7 @@
 
 use super::MemoryPool;
 use crate::error::Error;
-use crate::slab::{ClassId, MAX_OBJECT};
+use crate::slab::{ClassId, MAX_OBJECT, Refused};
 use core::ptr::NonNull;
 use spin::RelaxStrategy;
 
@@ -30,7 +30,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// Fills slots as long as the current span of the size's class has objects.
     fn alloc_objects(&self, size: usize, blocks: &mut [*mut u8]) -> usize {
-        if size > MAX_OBJECT {
+        if size > MAX_OBJECT || self.is_hardened() {
             return 0;
         }
         let id = ClassId::holding(size);
@@ -54,11 +54,16 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// # Safety
     /// As for [`MemoryPool::release`], for each of them.
     pub unsafe fn release_many(&self, blocks: &mut [*mut u8]) -> (usize, Result<(), Error>) {
-        let mut inner = self.lock();
+        let mut inner = (!self.is_hardened()).then(|| self.lock());
         for (index, slot) in blocks.iter_mut().enumerate() {
             let Some(block) = NonNull::new(*slot) else { continue };
-            if inner.release(block.addr().get()).is_err() {
-                return (index, Err(inner.misuse(block.addr().get())));
+            let address = block.addr().get();
+            let released = match &mut inner {
+                Some(inner) => inner.release(address).map_err(|Refused| inner.misuse(address)),
+                None => self.release_other(block),
+            };
+            if let Err(error) = released {
+                return (index, Err(error));
             }
             *slot = core::ptr::null_mut();
         }

@@ -56,8 +56,26 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// Checks every invariant of every layer. Other threads wait meanwhile. Cost: a step a granule.
     ///
     /// # Errors
-    /// `Corrupted`, with the first that does not hold.
+    /// `Corrupted`, with the first that does not hold. Of a hardened pool also `Overrun` and `Underrun`, with the
+    /// first live block that something wrote beside.
     pub fn check(&self) -> Result<(), Error> {
-        self.lock().check()
+        self.lock().check()?;
+        if !self.is_hardened() {
+            return Ok(());
+        }
+        self.first_wound().or_else(|| self.first_stain(self)).map_or(Ok(()), Err)
+    }
+
+    /// The first live block of a hardened pool that something wrote beside.
+    pub(crate) fn first_wound(&self) -> Option<Error> {
+        let mut address = 0;
+        loop {
+            let inner = self.lock();
+            let block = inner.block_from(address)?;
+            if let Some(error) = self.wound_of(block) {
+                return Some(error);
+            }
+            address = block.address.addr() + block.size;
+        }
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct Inner<R: RelaxStrategy> {
     pub(super) grow: Option<Callback<GrowFn<R>>>,
     /// Callbacks that run now.
     pub(super) callbacks: u32,
+    /// What the heaps of a hardened pool begin to take objects at random with.
+    seed: Option<u64>,
     relax: PhantomData<fn() -> R>,
 }
 
@@ -81,6 +83,7 @@ impl<R: RelaxStrategy> Inner<R> {
             low_memory_armed: true,
             grow: None,
             callbacks: 0,
+            seed: None,
             relax: PhantomData,
         }
     }
@@ -98,7 +101,13 @@ impl<R: RelaxStrategy> Inner<R> {
             return Err(Error::HeapOverlaps { address: start, size, other, other_size });
         }
         registry::check_apart::<R>(start, size)?;
-        let heap = make()?;
+        let mut heap = make()?;
+        if let Some(seed) = self.seed {
+            // SAFETY: the heap is new, and nobody else knows it.
+            let heap = unsafe { heap.as_mut() };
+            heap.set_dice(seed ^ start as u64);
+            heap.wipe();
+        }
         // SAFETY: the heap is new, its region disjoint from the others', and it is removed from both before
         // it dies.
         unsafe {
@@ -166,7 +175,23 @@ impl<R: RelaxStrategy> Inner<R> {
 
     fn set_home(&mut self, home: Option<NonNull<Heap>>) {
         self.home = home;
-        self.home_slab = home.and_then(|home| self.heaps.get(home).slab_pointer());
+        self.home_slab = self.slab_at_hand(home);
+    }
+
+    /// The slab whose objects are at hand; those of a hardened pool are not.
+    fn slab_at_hand(&self, home: Option<NonNull<Heap>>) -> Option<NonNull<Slab>> {
+        let home = home.filter(|_| self.seed.is_none())?;
+        self.heaps.get(home).slab_pointer()
+    }
+
+    /// Takes objects at random, and only the slow way, from now on.
+    pub(super) fn take_at_random(&mut self, seed: u64) {
+        self.seed = Some(seed);
+        self.set_home(self.home);
+        self.for_each_heap(|pool, heap| {
+            let start = pool.heaps.get(heap).start() as u64;
+            pool.heaps.get_mut(heap).set_dice(seed ^ start);
+        });
     }
 
     pub(super) fn drain_heap(&mut self, address: usize) -> Result<(), Error> {
@@ -183,6 +208,9 @@ impl<R: RelaxStrategy> Inner<R> {
             pool.heaps.get_mut(heap).draining = false;
             pool.need_home(heap);
         });
+        if self.seed.is_some() {
+            self.for_each_heap(|pool, heap| pool.heaps.get_mut(heap).wipe());
+        }
         self.trim();
     }
 
@@ -345,7 +373,7 @@ impl<R: RelaxStrategy> Inner<R> {
 
     /// The heap that holds `address`.
     #[inline]
-    fn find(&self, address: usize) -> Option<NonNull<Heap>> {
+    pub(super) fn find(&self, address: usize) -> Option<NonNull<Heap>> {
         match self.home {
             Some(home) if self.heaps.get(home).holds(address) => Some(home),
             _ => self.heaps.holding(address),
@@ -482,8 +510,7 @@ impl<R: RelaxStrategy> Inner<R> {
 
     /// Whether P3 holds.
     pub(super) fn home_is_right(&self) -> bool {
-        let slab = self.home.and_then(|home| self.heaps.get(home).slab_pointer());
-        if self.home_slab != slab {
+        if self.home_slab != self.slab_at_hand(self.home) {
             return false;
         }
         let serves = |heap: NonNull<Heap>| !self.heaps.get(heap).draining;

@@ -10,6 +10,7 @@
 mod batch;
 mod check;
 mod global;
+mod hardened;
 mod heap;
 mod heaps;
 mod inner;
@@ -22,16 +23,22 @@ mod stats;
 mod tests;
 mod walk;
 
-pub(crate) use heap::{Backing, MAX_RESERVATION, Reservation, reserved_metadata_bytes};
+pub use hardened::set_found_handler;
+pub(crate) use hardened::{Bare, Guards, Hardened};
+pub use hardened::{Claim, Fault, Wanted};
+pub(crate) use hardened::{found, set_found_handler_if_none};
+pub(crate) use heap::{Backing, MAX_RESERVATION, Request, Reservation, reserved_metadata_bytes};
 pub use heap::{MAX_SIZE, MIN_ALIGNMENT};
 pub use inner::Context;
 pub use stats::{HeapStats, PoolStats};
 pub use walk::{BlockInfo, BlockState};
 
+use crate::armour::Quarantine;
 use crate::error::{Error, Status};
 use crate::slab::{ClassId, MAX_OBJECT, Refused};
-use core::ptr::NonNull;
-use heap::{Fresh, Heap, Request};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::AtomicPtr;
+use heap::{Fresh, Heap};
 use inner::{Callback, Inner};
 use lock::{Guard, Lock};
 use spin::RelaxStrategy;
@@ -81,6 +88,8 @@ pub struct MemoryPool<R: RelaxStrategy = spin::Spin> {
     source: Option<SourceFn<R>>,
     /// Held by the thread that asks the source, so that others don't ask for the same.
     growth: Lock<(), R>,
+    /// Null, unless the pool is hardened.
+    hardened: AtomicPtr<Hardened>,
 }
 
 impl<R: RelaxStrategy> Default for MemoryPool<R> {
@@ -111,7 +120,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     const fn with(source: Option<SourceFn<R>>, single_threaded: bool) -> Self {
         let inner = Lock::new(Inner::new(), single_threaded);
-        MemoryPool { inner, source, growth: Lock::new((), single_threaded) }
+        let growth = Lock::new((), single_threaded);
+        MemoryPool { inner, source, growth, hardened: AtomicPtr::new(null_mut()) }
     }
 
     fn lock(&self) -> Guard<'_, Inner<R>, R> {
@@ -162,6 +172,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// # Errors
     /// `HeapUnknown`; `HeapInUse`, with the live blocks and bytes.
     pub fn remove_heap(&self, address: *const u8) -> Result<(), Error> {
+        if self.is_hardened() {
+            self.empty_quarantine(self);
+        }
         self.lock().remove_heap(address.addr())
     }
 
@@ -179,6 +192,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// # Safety
     /// No block is used any more.
     pub unsafe fn reset(&self) {
+        if self.is_hardened() {
+            let _ = self.quarantine(Quarantine::clear);
+        }
         self.lock().reset()
     }
 }
@@ -215,6 +231,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// [`MemoryPool::alloc`], when that found nothing at hand.
     #[inline(never)]
     fn alloc_other(&self, size: usize) -> Result<NonNull<u8>, Error> {
+        if self.is_hardened() {
+            let block = self.alloc_armoured(self, Wanted::bytes(size))?;
+            return Ok(block.address);
+        }
         if size <= MAX_OBJECT
             && let Some(object) = self.lock().alloc_object(ClassId::holding(size))
         {
@@ -228,7 +248,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// # Errors
     /// As [`MemoryPool::alloc`].
     pub fn alloc_zeroed(&self, size: usize) -> Result<NonNull<u8>, Error> {
-        let block = if size <= MAX_OBJECT {
+        let block = if self.is_hardened() {
+            self.alloc_armoured(self, Wanted::bytes(size))?
+        } else if size <= MAX_OBJECT {
             Fresh { address: self.alloc(size)?, zeroed: false }
         } else {
             self.alloc_slow(Request { size, alignment: MIN_ALIGNMENT })?
@@ -252,7 +274,12 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if !alignment.is_power_of_two() {
             return Err(Error::BadAlignment { alignment });
         }
-        self.alloc_slow(Request { size, alignment }).map(|block| block.address)
+        let block = if self.is_hardened() {
+            self.alloc_armoured(self, Wanted { alignment, ..Wanted::bytes(size) })?
+        } else {
+            self.alloc_slow(Request { size, alignment })?
+        };
+        Ok(block.address)
     }
 
     /// Releases a block.
@@ -292,7 +319,15 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// [`MemoryPool::release`], for every block; sooner for those that are not known at once.
     #[inline(never)]
-    pub(crate) fn release_other(&self, block: NonNull<u8>) -> Result<(), Error> {
+    fn release_other(&self, block: NonNull<u8>) -> Result<(), Error> {
+        if self.is_hardened() {
+            return self.release_armoured(self, block.addr().get(), Claim::POOL);
+        }
+        self.release_bare(block)
+    }
+
+    /// [`MemoryPool::release`], of a block without an armour.
+    pub(crate) fn release_bare(&self, block: NonNull<u8>) -> Result<(), Error> {
         let mut inner = self.lock();
         match inner.release(block.addr().get()) {
             Ok(()) => Ok(()),
@@ -309,6 +344,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// As for [`MemoryPool::release`].
     pub unsafe fn release_sized(&self, block: NonNull<u8>, size: usize) -> Result<(), Error> {
         let address = block.addr().get();
+        if self.is_hardened() {
+            let claim = Claim { size: Some(size), ..Claim::POOL };
+            return self.release_armoured(self, address, claim);
+        }
         let mut inner = self.lock();
         match inner.live(address) {
             Some((_, live)) if live.size < size => {
@@ -329,6 +368,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// If the block is a live one and moves, nobody uses its old address any more.
     pub unsafe fn resize(&self, block: NonNull<u8>, size: usize) -> Result<NonNull<u8>, Error> {
         let address = block.addr().get();
+        if self.is_hardened() {
+            return self.resize_armoured(self, address, size, Claim::POOL);
+        }
         let old_size = {
             let mut inner = self.lock();
             let Some((heap, live)) = inner.live(address) else {
@@ -383,6 +425,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// As [`MemoryPool::release`].
     pub fn usable_size(&self, block: NonNull<u8>) -> Result<usize, Error> {
         let address = block.addr().get();
+        if self.is_hardened() {
+            return self.armoured_size(self, address);
+        }
         let mut inner = self.lock();
         match inner.live(address) {
             Some((_, live)) => Ok(live.size),
@@ -393,6 +438,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// Whether `address` lies in a heap of the pool.
     pub fn owns(&self, address: *const u8) -> bool {
         self.lock().owns(address.addr())
+    }
+
+    /// The same, without waiting; `None` while the pool is being changed.
+    pub(crate) fn try_owns(&self, address: usize) -> Option<bool> {
+        Some(self.inner.try_lock()?.owns(address))
     }
 }
 

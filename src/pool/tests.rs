@@ -2,14 +2,14 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-type Pool = MemoryPool<spin::Spin>;
+pub(super) type Pool = MemoryPool<spin::Spin>;
 
 /// Memory for a heap, at an odd distance from any alignment.
-fn region(size: usize) -> Box<[u8]> {
+pub(super) fn region(size: usize) -> Box<[u8]> {
     vec![0xA5; size].into_boxed_slice()
 }
 
-fn add(pool: &Pool, region: &mut [u8]) -> Result<(), Error> {
+pub(super) fn add(pool: &Pool, region: &mut [u8]) -> Result<(), Error> {
     // SAFETY: in each test the regions outlive the pool, and only the pool's blocks are used.
     unsafe { pool.add_heap(region.as_mut_ptr(), region.len()) }
 }

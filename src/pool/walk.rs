@@ -99,7 +99,7 @@ impl Heap {
 }
 
 impl<R: RelaxStrategy> Inner<R> {
-    fn block_from(&self, address: usize) -> Option<BlockInfo> {
+    pub(super) fn block_from(&self, address: usize) -> Option<BlockInfo> {
         let mut address = address;
         loop {
             let heap = self.heaps.get(self.heaps.holding_or_above(address)?);
@@ -123,9 +123,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             let mut batch = [None; BATCH];
             let inner = self.lock();
             for slot in &mut batch {
-                *slot = inner.block_from(address);
-                let Some(block) = slot else { break };
+                let Some(block) = inner.block_from(address) else { break };
                 address = block.address.addr() + block.size;
+                *slot = Some(self.as_known(block));
             }
             drop(inner);
             for block in batch.iter().flatten() {

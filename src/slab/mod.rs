@@ -29,6 +29,7 @@
 
 mod check;
 pub(crate) mod class;
+mod dice;
 mod map;
 pub(crate) mod remote;
 mod span;
@@ -37,6 +38,7 @@ mod tests;
 
 pub use class::MAX_OBJECT;
 pub(crate) use class::{CLASSES, ClassId, SPAN_GRANULE_SHIFT};
+pub(crate) use dice::Dice;
 pub(crate) use map::{Annex, SpanMap, alignment as map_alignment, bytes as map_bytes};
 pub(crate) use span::{Place, Refused, Slot, Span, State};
 
@@ -78,6 +80,8 @@ pub(crate) struct Slab {
     newest_number: u32,
     /// The first of the numbers that have no span any more, 0 if there is none; the descriptor of each has the next.
     free_number: u32,
+    /// Where objects are taken at random: of a hardened pool.
+    dice: Option<Dice>,
 }
 
 /// What a thread that is not the owner has done by a release.
@@ -120,6 +124,7 @@ impl Slab {
             rooms,
             newest_number: 0,
             free_number: 0,
+            dice: None,
         }
     }
 
@@ -148,7 +153,20 @@ impl Slab {
     /// Allocates an object from a span of its class that has room, the current word being full.
     #[inline(never)]
     pub(crate) fn alloc_from_other(&mut self, id: ClassId) -> Option<NonNull<u8>> {
-        if self.find_room(id) { self.alloc(id) } else { None }
+        if self.find_room(id) { self.pick(id) } else { None }
+    }
+
+    /// [`Slab::alloc`], at random in a slab that has dice.
+    fn pick(&mut self, id: ClassId) -> Option<NonNull<u8>> {
+        match &mut self.dice {
+            None => self.alloc(id),
+            Some(dice) => self.slots[id.index()].alloc_at_random(dice),
+        }
+    }
+
+    /// Takes objects at random from now on.
+    pub(crate) fn set_dice(&mut self, seed: u64) {
+        self.dice = Some(Dice::new(seed));
     }
 
     /// Allocates an object from any span of its class that has room, or from a new one, for which up to
@@ -159,12 +177,12 @@ impl Slab {
         id: ClassId,
         budget: u32,
     ) -> Option<NonNull<u8>> {
-        let room = self.alloc(id).or_else(|| self.alloc_from_other(id));
+        let room = self.pick(id).or_else(|| self.alloc_from_other(id));
         room.or_else(|| {
             let wanted = self.span_order(id);
             let span = self.new_span(buddy, id, wanted, budget)?;
             self.make_current(id, span);
-            self.alloc(id)
+            self.pick(id)
         })
     }
 
@@ -183,14 +201,14 @@ impl Slab {
         for order in orders {
             let Some(span) = self.new_span(buddy, id, order, budget) else { continue };
             self.make_current(id, span);
-            return self.alloc(id);
+            return self.pick(id);
         }
         let most = 2 * class.size;
         id.and_larger()
             .map(|larger| (larger, larger.class().size))
             .take_while(|&(_, size)| size <= most)
             .filter(|&(_, size)| (size as usize).is_multiple_of(alignment))
-            .find_map(|(larger, _)| self.alloc(larger).or_else(|| self.alloc_from_other(larger)))
+            .find_map(|(larger, _)| self.pick(larger).or_else(|| self.alloc_from_other(larger)))
     }
 
     /// Order of the spans that a class gets in this heap.
@@ -542,6 +560,14 @@ impl Slab {
     pub(crate) fn is_live(&self, span: &Span, address: usize) -> bool {
         let noted = |bit| self.is_noted(span, bit);
         span.place(address) == Place::Live && !span.bit_of(address).is_some_and(noted)
+    }
+
+    /// The live object that holds `address`, inside the span: its offset there, and its bytes.
+    pub(crate) fn live_object(&self, span: &Span, address: usize) -> Option<(usize, usize)> {
+        let offset = span.live_offset(address)?;
+        let noted = |bit| self.is_noted(span, bit);
+        let is_noted = span.bit_of(span.base() + offset).is_some_and(noted);
+        (!is_noted).then(|| (offset, span.object_size()))
     }
 
     /// Whether another thread than the span's owner released an object, and it is not collected.

@@ -16,6 +16,7 @@
 //!   only then.
 
 use super::class::{ClassId, MAX_OBJECTS, locate, span_bytes};
+use super::dice::Dice;
 use super::map::Annex;
 use super::remote::{self, Inbox, Remote};
 use crate::buddy::Order;
@@ -166,6 +167,24 @@ impl Slot {
         // SAFETY: `bits` is not 0: it is a superset of `none`, and differs from it.
         let index = unsafe { core::num::NonZero::new_unchecked(bits) }.trailing_zeros() as usize;
         // The lowest of the bits is none of `none`, which are the highest.
+        // SAFETY: the object exists (S1), so its address lies inside the span and is not null.
+        Some(unsafe { NonNull::new_unchecked(self.base.get().add(index * self.size.get())) })
+    }
+
+    /// Takes any free object of the word: the first at or behind one that the dice choose.
+    #[inline]
+    pub(crate) fn alloc_at_random(&self, dice: &mut Dice) -> Option<NonNull<u8>> {
+        // SAFETY: as in `alloc`.
+        let word = unsafe { self.word.get().as_ref() };
+        let bits = word.load(Relaxed);
+        // What exists and is free: the bits of `none` stand for no object.
+        let free = bits ^ self.none.get();
+        if free == 0 {
+            return None;
+        }
+        let start = dice.roll() as u32 % u64::BITS;
+        let index = (free.rotate_right(start).trailing_zeros() + start) as usize % WORD;
+        word.store(bits & !(1 << index), Relaxed);
         // SAFETY: the object exists (S1), so its address lies inside the span and is not null.
         Some(unsafe { NonNull::new_unchecked(self.base.get().add(index * self.size.get())) })
     }
@@ -330,6 +349,15 @@ impl Span {
             Place::Live
         } else {
             Place::Interior(index * self.object_size())
+        }
+    }
+
+    /// The offset in the span of the live object that holds `address`, which is inside the span.
+    pub(crate) fn live_offset(&self, address: usize) -> Option<usize> {
+        match self.place(address) {
+            Place::Live => Some(address - self.base()),
+            Place::Interior(offset) => Some(offset),
+            Place::Free | Place::Padding => None,
         }
     }
 

@@ -7,6 +7,7 @@
 //! that no overflow of a block reaches it.
 
 mod decay;
+mod hardened;
 
 use crate::error::Error;
 use crate::os::{self, YieldAfterSpin};
@@ -15,6 +16,7 @@ use core::ptr::NonNull;
 
 pub(crate) use decay::after_fork_in_child;
 pub use decay::enable as enable_decay;
+pub(crate) use hardened::{harden_default_pool, hardened, untouchable_pool};
 
 /// A pool whose locks wait by yielding to the system.
 pub type MemoryPool = pool::MemoryPool<YieldAfterSpin>;

@@ -141,19 +141,149 @@ macro_rules! forwarding {
     )+};
 }
 
+/// The same from (block, size) to (block), after a look at the size if the settings want one.
+macro_rules! sized {
+    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+        $(#[$doc])+
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $name(block: *mut c_void, size: usize) {
+            naked_asm!(
+                ".cfi_startproc",
+                "adrp x9, {asked}",
+                "ldrb w9, [x9, :lo12:{asked}]",
+                "cbnz w9, 2f",
+                concat!("b ", stringify!($target)),
+                "2:",
+                "stp x29, x30, [sp, #-32]!",
+                ".cfi_def_cfa_offset 32",
+                ".cfi_offset x29, -32",
+                ".cfi_offset x30, -24",
+                "mov x29, sp",
+                "str x0, [sp, #16]",
+                "bl {check}",
+                "ldr x0, [sp, #16]",
+                "ldp x29, x30, [sp], #32",
+                ".cfi_restore x29",
+                ".cfi_restore x30",
+                ".cfi_def_cfa_offset 0",
+                concat!("b ", stringify!($target)),
+                ".cfi_endproc",
+                asked = sym CHECK_SIZES,
+                check = sym check_size,
+            )
+        }
+    )+};
+}
+
 /// The same from (block, size, alignment) to (block, alignment).
-macro_rules! forwarding_without_size {
+macro_rules! sized_aligned {
     ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
         $(#[$doc])+
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
         pub extern "C-unwind" fn $name(block: *mut c_void, size: usize, alignment: usize) {
-            naked_asm!("mov x1, x2", concat!("b ", stringify!($target)))
+            naked_asm!(
+                ".cfi_startproc",
+                "adrp x9, {asked}",
+                "ldrb w9, [x9, :lo12:{asked}]",
+                "cbnz w9, 2f",
+                "mov x1, x2",
+                concat!("b ", stringify!($target)),
+                "2:",
+                "stp x29, x30, [sp, #-32]!",
+                ".cfi_def_cfa_offset 32",
+                ".cfi_offset x29, -32",
+                ".cfi_offset x30, -24",
+                "mov x29, sp",
+                "stp x0, x2, [sp, #16]",
+                "bl {check}",
+                "ldp x0, x1, [sp, #16]",
+                "ldp x29, x30, [sp], #32",
+                ".cfi_restore x29",
+                ".cfi_restore x30",
+                ".cfi_def_cfa_offset 0",
+                concat!("b ", stringify!($target)),
+                ".cfi_endproc",
+                asked = sym CHECK_SIZES,
+                check = sym check_aligned_size,
+            )
         }
     )+};
 }
 
-pub(super) use {allocating, allocating_aligned, forwarding, forwarding_without_size, nothrow};
+/// Does what another operator does; if the pool is hardened its block is an array's from then on.
+macro_rules! allocating_arrays {
+    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+        $(#[$doc])+
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $name(size: usize, alignment: usize) -> *mut c_void {
+            naked_asm!(
+                ".cfi_startproc",
+                "adrp x9, {hardened}",
+                "ldrb w9, [x9, :lo12:{hardened}]",
+                "cbnz w9, 2f",
+                concat!("b ", stringify!($target)),
+                "2:",
+                "stp x29, x30, [sp, #-32]!",
+                ".cfi_def_cfa_offset 32",
+                ".cfi_offset x29, -32",
+                ".cfi_offset x30, -24",
+                "mov x29, sp",
+                concat!("bl ", stringify!($target)),
+                "ldp x29, x30, [sp], #32",
+                ".cfi_restore x29",
+                ".cfi_restore x30",
+                ".cfi_def_cfa_offset 0",
+                "b {into_array}",
+                ".cfi_endproc",
+                hardened = sym HARDENED,
+                into_array = sym into_array,
+            )
+        }
+    )+};
+}
+
+/// Does what another operator does; if the pool is hardened its block was an array's.
+macro_rules! releasing_arrays {
+    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+        $(#[$doc])+
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $name(block: *mut c_void, alignment: usize) {
+            naked_asm!(
+                ".cfi_startproc",
+                "adrp x9, {hardened}",
+                "ldrb w9, [x9, :lo12:{hardened}]",
+                "cbnz w9, 2f",
+                concat!("b ", stringify!($target)),
+                "2:",
+                "stp x29, x30, [sp, #-32]!",
+                ".cfi_def_cfa_offset 32",
+                ".cfi_offset x29, -32",
+                ".cfi_offset x30, -24",
+                "mov x29, sp",
+                "stp x0, x1, [sp, #16]",
+                "bl {out_of_array}",
+                "ldp x0, x1, [sp, #16]",
+                "ldp x29, x30, [sp], #32",
+                ".cfi_restore x29",
+                ".cfi_restore x30",
+                ".cfi_def_cfa_offset 0",
+                concat!("b ", stringify!($target)),
+                ".cfi_endproc",
+                hardened = sym HARDENED,
+                out_of_array = sym out_of_array,
+            )
+        }
+    )+};
+}
+
+pub(super) use {
+    allocating, allocating_aligned, allocating_arrays, forwarding, nothrow, releasing_arrays,
+    sized, sized_aligned,
+};
 
 use super::drop_exception;
 use core::arch::naked_asm;

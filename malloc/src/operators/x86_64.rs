@@ -123,19 +123,128 @@ macro_rules! forwarding {
     )+};
 }
 
+/// The same from (block, size) to (block), after a look at the size if the settings want one.
+macro_rules! sized {
+    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+        $(#[$doc])+
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $name(block: *mut c_void, size: usize) {
+            naked_asm!(
+                ".cfi_startproc",
+                "cmp byte ptr [rip + {asked}], 0",
+                "jne 2f",
+                concat!("jmp [rip + ", stringify!($target), "@GOTPCREL]"),
+                "2:",
+                "push rdi",
+                ".cfi_adjust_cfa_offset 8",
+                "call {check}",
+                "pop rdi",
+                ".cfi_adjust_cfa_offset -8",
+                concat!("jmp [rip + ", stringify!($target), "@GOTPCREL]"),
+                ".cfi_endproc",
+                asked = sym CHECK_SIZES,
+                check = sym check_size,
+            )
+        }
+    )+};
+}
+
 /// The same from (block, size, alignment) to (block, alignment).
-macro_rules! forwarding_without_size {
+macro_rules! sized_aligned {
     ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
         $(#[$doc])+
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
         pub extern "C-unwind" fn $name(block: *mut c_void, size: usize, alignment: usize) {
-            naked_asm!("mov rsi, rdx", concat!("jmp [rip + ", stringify!($target), "@GOTPCREL]"))
+            naked_asm!(
+                ".cfi_startproc",
+                "cmp byte ptr [rip + {asked}], 0",
+                "jne 2f",
+                "mov rsi, rdx",
+                concat!("jmp [rip + ", stringify!($target), "@GOTPCREL]"),
+                "2:",
+                "push rdi",
+                "push rdx",
+                "push rax", // For the alignment of rsp alone.
+                ".cfi_adjust_cfa_offset 24",
+                "call {check}",
+                "pop rax",
+                "pop rsi",
+                "pop rdi",
+                ".cfi_adjust_cfa_offset -24",
+                concat!("jmp [rip + ", stringify!($target), "@GOTPCREL]"),
+                ".cfi_endproc",
+                asked = sym CHECK_SIZES,
+                check = sym check_aligned_size,
+            )
         }
     )+};
 }
 
-pub(super) use {allocating, allocating_aligned, forwarding, forwarding_without_size, nothrow};
+/// Does what another operator does; if the pool is hardened its block is an array's from then on.
+macro_rules! allocating_arrays {
+    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+        $(#[$doc])+
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $name(size: usize, alignment: usize) -> *mut c_void {
+            naked_asm!(
+                ".cfi_startproc",
+                "cmp byte ptr [rip + {hardened}], 0",
+                "jne 2f",
+                concat!("jmp [rip + ", stringify!($target), "@GOTPCREL]"),
+                "2:",
+                "sub rsp, 8",
+                ".cfi_adjust_cfa_offset 8",
+                concat!("call [rip + ", stringify!($target), "@GOTPCREL]"),
+                "mov rdi, rax",
+                "add rsp, 8",
+                ".cfi_adjust_cfa_offset -8",
+                "jmp {into_array}",
+                ".cfi_endproc",
+                hardened = sym HARDENED,
+                into_array = sym into_array,
+            )
+        }
+    )+};
+}
+
+/// Does what another operator does; if the pool is hardened its block was an array's.
+macro_rules! releasing_arrays {
+    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+        $(#[$doc])+
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $name(block: *mut c_void, alignment: usize) {
+            naked_asm!(
+                ".cfi_startproc",
+                "cmp byte ptr [rip + {hardened}], 0",
+                "jne 2f",
+                concat!("jmp [rip + ", stringify!($target), "@GOTPCREL]"),
+                "2:",
+                "push rdi",
+                "push rsi",
+                "push rax", // For the alignment of rsp alone.
+                ".cfi_adjust_cfa_offset 24",
+                "call {out_of_array}",
+                "pop rax",
+                "pop rsi",
+                "pop rdi",
+                ".cfi_adjust_cfa_offset -24",
+                concat!("jmp [rip + ", stringify!($target), "@GOTPCREL]"),
+                ".cfi_endproc",
+                hardened = sym HARDENED,
+                out_of_array = sym out_of_array,
+            )
+        }
+    )+};
+}
+
+pub(super) use {
+    allocating, allocating_aligned, allocating_arrays, forwarding, nothrow, releasing_arrays,
+    sized, sized_aligned,
+};
 
 use super::drop_exception;
 use core::arch::naked_asm;

@@ -141,7 +141,7 @@ impl Heap {
 
     /// The granule that holds `address`, if there is one.
     #[inline]
-    fn granule_at(&self, address: usize) -> Option<Granule> {
+    pub(super) fn granule_at(&self, address: usize) -> Option<Granule> {
         let granule = address.wrapping_sub(self.first.addr().get()) >> self.shift;
         (granule < self.buddy.end() as usize).then_some(Granule(granule as u32))
     }
@@ -499,6 +499,22 @@ impl Heap {
         }
         (self.live_runs, self.live_run_granules) = (0, 0);
         self.settle();
+    }
+
+    /// Takes objects at random from now on.
+    pub(super) fn set_dice(&mut self, seed: u64) {
+        if let Some((slab, _)) = self.slab_mut() {
+            slab.set_dice(seed);
+        }
+    }
+
+    /// Makes all memory of the heap read as zero, which has no blocks.
+    pub(super) fn wipe(&mut self) {
+        self.purge();
+        if self.backing.is_none() || self.purgeable() > 0 {
+            // SAFETY: the granules are the heap's (H1), and nobody uses them.
+            unsafe { self.first.write_bytes(0, self.capacity_bytes()) };
+        }
     }
 
     /// Start of the region that was handed in.

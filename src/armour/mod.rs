@@ -1,0 +1,422 @@
+//! What a hardened pool puts about the bytes of a block, so that it shows what was written beside them.
+//!
+//! ```text
+//! block   | header | canary ... | the user's bytes | 0 canary ... |
+//! guarded | no access | header | canary ... | the user's bytes | 0 canary ... | no access ... |
+//! ```
+//! The header says how many bytes the user asked for and where they begin, under a tag that depends on a secret,
+//! on the header's address, and on whether the block is live. Nothing in it is believed without the tag, and
+//! no address is taken from it that does not lie in the block, whose bounds the caller knows from books that
+//! lie elsewhere. So a header that was written over is found out, never followed.
+//!
+//! Canaries fill what lies between header, user's bytes and the end of the block, at most a page on either
+//! side. The first byte behind the user's is zero: it ends the reading of a string that lost its own.
+//!
+//! A guarded block has pages about it that can't be touched. What of its run lies behind the page of its last
+//! byte is one of them.
+//!
+//! Invariants of a block that wears its armour:
+//! - A1: `tag` is [`Key::tag`] of the header as long as the block is live, and the complement once it is retired,
+//!   which one thread brings about.
+//! - A2: the canaries are those of the tag of the live block.
+//! - A3: a retired block that is not guarded has nothing but zeroes behind its header, and a bare one, which is
+//!   nobody's, nothing but zeroes.
+//!
+//! Cost: a multiplication, and a step for eight bytes of the canaries and, of blocks that are not guarded, of the
+//! block.
+
+mod quarantine;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use quarantine::Quarantine;
+
+use crate::error::Origin;
+use core::ptr::NonNull;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+/// Bytes in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Region {
+    pub(crate) start: NonNull<u8>,
+    pub(crate) len: usize,
+}
+
+/// The secret of a pool.
+#[derive(Clone, Copy)]
+pub(crate) struct Key {
+    pub(crate) first: u64,
+    pub(crate) second: u64,
+}
+
+/// Bytes of a page: what of a guarded block can be touched begins and ends at multiples of it.
+pub(crate) const PAGE: usize = 4096;
+
+/// The largest block that is not guarded, where blocks can be.
+pub(crate) const MOST_UNGUARDED: usize = 32 << 10;
+
+/// Bytes of the header.
+const HEADER: usize = 16;
+
+/// The least bytes behind the user's: one zero and seven that nobody can guess.
+const TAIL: usize = 8;
+
+/// Bytes of canaries that are written and looked at on either side.
+const NEAR: usize = PAGE;
+
+/// The user's size, the start of his bytes, the origin: in the word of a header.
+const SIZE_BITS: u32 = 44;
+const OFFSET_BITS: u32 = 16;
+const OFFSET_UNIT: usize = 16;
+
+/// The most bytes that a user can ask for.
+pub(crate) const MAX_SIZE: usize = (1 << SIZE_BITS) - 1;
+
+#[repr(C)]
+struct Header {
+    tag: AtomicU64,
+    word: AtomicU64,
+    /// The start of the user's bytes, where the word has no room for it.
+    far: AtomicU64,
+}
+
+const _: () = assert!(core::mem::offset_of!(Header, far) == HEADER);
+
+/// How a block is worn: what its header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Worn {
+    /// The user's first byte.
+    pub(crate) user: NonNull<u8>,
+    /// The bytes he asked for.
+    pub(crate) size: usize,
+    pub(crate) origin: Origin,
+    pub(crate) is_live: bool,
+    /// The tag of the live block.
+    tag: u64,
+    is_far: bool,
+}
+
+/// A header that is none of ours, or was written over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Damaged;
+
+/// Which canary was written over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wound {
+    /// At an offset before the user's first byte.
+    Before(usize),
+    /// At an offset behind his last.
+    Behind(usize),
+}
+
+/// A block, and the armour that it wears or is to wear.
+#[derive(Clone, Copy)]
+pub(crate) struct Suit {
+    pub(crate) key: Key,
+    pub(crate) block: Region,
+    pub(crate) guarded: bool,
+}
+
+impl Key {
+    /// Multiplied with each other both halves depend on every bit.
+    fn tag(self, header: usize, word: u64, far: u64) -> u64 {
+        let product = (header as u64 ^ self.first) as u128
+            * (word ^ self.second ^ far.rotate_left(17)) as u128;
+        (product >> 64) as u64 ^ product as u64
+    }
+}
+
+/// Bytes that a block needs for `size` of the user's at a multiple of `alignment`; `None` if there are no such
+/// blocks.
+pub(crate) fn bytes_for(size: usize, alignment: usize) -> Option<usize> {
+    let bytes = alignment.max(HEADER).checked_add(size)?.checked_add(TAIL)?;
+    (size <= MAX_SIZE).then_some(bytes)
+}
+
+/// The same for a guarded block, which need not be aligned to more than a page.
+pub(crate) fn guarded_bytes_for(size: usize, alignment: usize) -> Option<usize> {
+    let slack = if alignment > PAGE { alignment } else { 0 };
+    let content = size.checked_add(slack)?.checked_next_multiple_of(PAGE)?.max(PAGE);
+    // A guard, the header's page, and a guard.
+    let bytes = content.checked_add(3 * PAGE)?;
+    (size <= MAX_SIZE).then_some(bytes.max(MOST_UNGUARDED + PAGE))
+}
+
+impl Suit {
+    fn header(&self) -> NonNull<Header> {
+        let offset = if self.guarded { PAGE } else { 0 };
+        // SAFETY: a guarded block has more than a page.
+        unsafe { self.block.start.add(offset).cast() }
+    }
+
+    /// Where the user's bytes are to be.
+    fn place(&self, alignment: usize) -> NonNull<u8> {
+        let header = self.header().cast::<u8>();
+        let at = header.addr().get();
+        let alignment = alignment.max(HEADER);
+        let start =
+            if self.guarded { (at + PAGE).next_multiple_of(alignment) } else { at + alignment };
+        // SAFETY: the block has that many bytes: it is as large as `bytes_for` or `guarded_bytes_for` say.
+        unsafe { header.add(start - at) }
+    }
+
+    /// Puts the armour on a bare block, and says where the user's bytes are.
+    ///
+    /// # Safety
+    /// The block is the caller's, as large and as aligned as [`bytes_for`] or [`guarded_bytes_for`] say.
+    #[inline]
+    pub(crate) unsafe fn put_on(
+        &self,
+        size: usize,
+        alignment: usize,
+        origin: Origin,
+    ) -> NonNull<u8> {
+        let user = self.place(alignment);
+        // SAFETY: the caller's promise.
+        unsafe { self.write(user, size, origin) };
+        user
+    }
+
+    /// The most bytes that the user could have where his begin; `None` if there are none.
+    pub(crate) fn room(&self, user: NonNull<u8>) -> Option<usize> {
+        let end = self.block.start.addr().get() + self.block.len;
+        (end - user.addr().get()).checked_sub(if self.guarded { PAGE } else { TAIL })
+    }
+
+    /// The pages of a guarded block that can't be touched: before its header, and behind the user's bytes.
+    pub(crate) fn guards(&self, user: NonNull<u8>, size: usize) -> (Region, Region) {
+        let pages = self.pages();
+        let used =
+            (user.addr().get() + size.max(1)).next_multiple_of(PAGE) - pages.start.addr().get();
+        // SAFETY: they lie in the block.
+        let behind = unsafe { pages.start.add(used) };
+        let before = Region { start: self.block.start, len: PAGE };
+        (before, Region { start: behind, len: pages.len - used })
+    }
+
+    /// All pages of a guarded block behind its header's.
+    pub(crate) fn pages(&self) -> Region {
+        // SAFETY: a guarded block has more than two pages.
+        let start = unsafe { self.block.start.add(2 * PAGE) };
+        Region { start, len: self.block.len - 2 * PAGE }
+    }
+
+    /// Writes header and canaries. Whoever reads the header meanwhile finds none of ours.
+    ///
+    /// # Safety
+    /// The block is the caller's, and has the user's bytes.
+    pub(crate) unsafe fn write(&self, user: NonNull<u8>, size: usize, origin: Origin) {
+        let offset = user.addr().get() - self.header().addr().get();
+        let units = offset / OFFSET_UNIT;
+        let is_far = units >> OFFSET_BITS != 0;
+        let (near, far) = if is_far { (0, offset as u64) } else { (units as u64, 0) };
+        let word = size as u64 | near << SIZE_BITS | (origin as u64) << (SIZE_BITS + OFFSET_BITS);
+        let tag = self.key.tag(self.header().addr().get(), word, far);
+        // SAFETY: the caller's promise.
+        let header = unsafe { self.header().as_ref() };
+        header.tag.store(0, Relaxed);
+        let (before, behind) = self.canaries(user, size, is_far);
+        // SAFETY: both lie in the block, beside the user's bytes.
+        unsafe {
+            fill(before, tag);
+            fill(behind, without_first_byte(tag));
+        }
+        if is_far {
+            header.far.store(far, Relaxed);
+        }
+        header.word.store(word, Relaxed);
+        // Release: whoever finds the tag finds the canaries.
+        header.tag.store(tag, Release);
+    }
+
+    /// What is to be filled with canaries before and behind the user's bytes.
+    fn canaries(&self, user: NonNull<u8>, size: usize, is_far: bool) -> (Region, Region) {
+        let first = self.header().addr().get() + if is_far { size_of::<Header>() } else { HEADER };
+        let start = user.addr().get();
+        let before = (start - first).min(NEAR);
+        let end = start + size;
+        let limit = if self.guarded {
+            end.next_multiple_of(PAGE)
+        } else {
+            self.block.start.addr().get() + self.block.len
+        };
+        // SAFETY: both lie in the block.
+        unsafe {
+            (
+                Region { start: user.sub(before), len: before },
+                Region { start: user.add(size), len: (limit - end).min(NEAR) },
+            )
+        }
+    }
+
+    /// How the block is worn.
+    ///
+    /// # Safety
+    /// The block is in memory that can be read, or, if it is guarded, its header is.
+    #[inline]
+    pub(crate) unsafe fn look(&self) -> Result<Worn, Damaged> {
+        let at = self.header();
+        // SAFETY: the caller's promise; all of it is atomic.
+        let header = unsafe { at.as_ref() };
+        // Acquire: with the release of `write`.
+        let (tag, word) = (header.tag.load(Acquire), header.word.load(Relaxed));
+        let near = (word >> SIZE_BITS) as usize & ((1 << OFFSET_BITS) - 1);
+        let is_far = near == 0;
+        let far = if is_far { header.far.load(Relaxed) } else { 0 };
+        let live_tag = self.key.tag(at.addr().get(), word, far);
+        if tag != live_tag && tag != !live_tag {
+            return Err(Damaged);
+        }
+        let offset = if is_far { far as usize } else { near * OFFSET_UNIT };
+        let size = word as usize & MAX_SIZE;
+        let left = self.block.len - (at.addr().get() - self.block.start.addr().get());
+        if offset.checked_add(size).is_none_or(|end| end > left) {
+            return Err(Damaged);
+        }
+        let origin = Origin::numbered((word >> (SIZE_BITS + OFFSET_BITS)) as u8);
+        // SAFETY: it lies in the block.
+        let user = unsafe { at.cast::<u8>().add(offset) };
+        Ok(Worn { user, size, origin, is_live: tag == live_tag, tag: live_tag, is_far })
+    }
+
+    /// The first canary that was written over.
+    ///
+    /// # Safety
+    /// The block is live, worn like this, and nobody releases it meanwhile.
+    #[inline]
+    pub(crate) unsafe fn wound(&self, worn: &Worn) -> Option<Wound> {
+        let (before, behind) = self.canaries(worn.user, worn.size, worn.is_far);
+        // SAFETY: both lie in the block.
+        unsafe {
+            first_change(before, worn.tag)
+                .map(|at| Wound::Before(before.len - at))
+                .or_else(|| first_change(behind, without_first_byte(worn.tag)).map(Wound::Behind))
+        }
+    }
+
+    /// Makes a live block retired, unless another thread has just done that. It reads as zero behind its header,
+    /// if it is not guarded.
+    ///
+    /// # Safety
+    /// The block was worn like this, and its user gives it up.
+    #[inline]
+    pub(crate) unsafe fn retire(&self, worn: &Worn) -> bool {
+        // SAFETY: the caller's promise.
+        let tag = unsafe { &self.header().as_ref().tag };
+        if tag.compare_exchange(worn.tag, !worn.tag, AcqRel, Relaxed).is_err() {
+            return false;
+        }
+        if !self.guarded {
+            // SAFETY: the block is the caller's by now.
+            unsafe { self.block.start.add(HEADER).write_bytes(0, self.block.len - HEADER) };
+        }
+        true
+    }
+
+    /// The offset of the first byte of a retired block that was written to. It is not guarded.
+    ///
+    /// # Safety
+    /// The block is retired, and the caller's.
+    pub(crate) unsafe fn stain(&self) -> Option<usize> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let is_retired = self.look().is_ok_and(|worn| !worn.is_live);
+            let start = self.block.start.add(HEADER);
+            let behind = first_nonzero(Region { start, len: self.block.len - HEADER });
+            if is_retired { behind.map(|offset| HEADER + offset) } else { Some(0) }
+        }
+    }
+
+    /// Takes the armour off a retired block. False if its header was written over meanwhile.
+    ///
+    /// # Safety
+    /// The block is the caller's, and its header can be written to.
+    pub(crate) unsafe fn take_off(&self) -> bool {
+        // SAFETY: the caller's promise.
+        let intact = unsafe { self.look() }.is_ok_and(|worn| !worn.is_live);
+        let bytes = if self.guarded { PAGE } else { HEADER };
+        // SAFETY: the caller's promise.
+        unsafe { self.header().cast::<u8>().write_bytes(0, bytes) };
+        intact
+    }
+}
+
+/// The offset of the first byte of a region that is not zero.
+///
+/// # Safety
+/// The region can be read, and is aligned to 8 bytes, as its length is.
+pub(crate) unsafe fn first_nonzero(region: Region) -> Option<usize> {
+    // SAFETY: the caller's promise.
+    let words =
+        unsafe { core::slice::from_raw_parts(region.start.cast::<u64>().as_ptr(), region.len / 8) };
+    // Blocks of words, so that the loop has no branch for each.
+    const AT_ONCE: usize = 8;
+    let clean = words.chunks(AT_ONCE).take_while(|words| words.iter().fold(0, |a, b| a | b) == 0);
+    let at = clean.count() * AT_ONCE;
+    let index = at + words.get(at..)?.iter().position(|&word| word != 0)?;
+    Some(index * 8 + words[index].trailing_zeros() as usize / 8)
+}
+
+/// A canary of which the first byte is zero.
+fn without_first_byte(canary: u64) -> (u64, u64) {
+    (canary & !0xff, canary)
+}
+
+/// The first eight bytes of a canary, and those that follow.
+trait Canary: Copy {
+    fn words(self) -> (u64, u64);
+}
+
+impl Canary for u64 {
+    fn words(self) -> (u64, u64) {
+        (self, self)
+    }
+}
+
+impl Canary for (u64, u64) {
+    fn words(self) -> (u64, u64) {
+        self
+    }
+}
+
+/// Fills a region with a canary.
+///
+/// # Safety
+/// It can be written to.
+unsafe fn fill(region: Region, canary: impl Canary) {
+    let (mut word, rest) = canary.words();
+    let mut at = 0;
+    while at < region.len {
+        let bytes = (region.len - at).min(8);
+        // SAFETY: so many bytes are left of the region.
+        unsafe {
+            region.start.add(at).copy_from_nonoverlapping(NonNull::from(&word).cast(), bytes)
+        };
+        at += bytes;
+        word = rest;
+    }
+}
+
+/// The offset of the first byte of a region that is not that of the canary.
+///
+/// # Safety
+/// It can be read.
+unsafe fn first_change(region: Region, canary: impl Canary) -> Option<usize> {
+    let (mut word, rest) = canary.words();
+    let mut at = 0;
+    while at < region.len {
+        let bytes = (region.len - at).min(8);
+        let mut found = word;
+        // SAFETY: so many bytes are left of the region.
+        unsafe {
+            NonNull::from(&mut found).cast().copy_from_nonoverlapping(region.start.add(at), bytes)
+        };
+        if found != word {
+            return Some(at + (found ^ word).trailing_zeros() as usize / 8);
+        }
+        at += bytes;
+        word = rest;
+    }
+    None
+}

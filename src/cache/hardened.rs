@@ -1,0 +1,168 @@
+//! Caches of a hardened pool: bare blocks come from, and go to, the thread's own spans; what waits in quarantine
+//! does so by thread.
+//!
+//! The fast ways of a cache know nothing of armours. So they are led to a slot that never has objects, and to a
+//! map without granules, and every call comes here.
+
+use super::{Cache, caches, is_noted, own, own_object, release_bare, tls};
+use crate::armour::{Quarantine, Region};
+use crate::error::{Error, Origin};
+use crate::pool::{Bare, Claim, Fault, MIN_ALIGNMENT, Request, Wanted};
+use crate::slab::{ClassId, Dice, MAX_OBJECT};
+use crate::system::{self, default_pool, untouchable_pool};
+use core::ptr::NonNull;
+
+/// What a thread needs besides its cache.
+pub(super) struct Ward {
+    dice: Dice,
+    quarantine: Quarantine,
+}
+
+impl Ward {
+    pub(super) const fn new(seed: u64) -> Ward {
+        Ward { dice: Dice::new(seed), quarantine: Quarantine::new() }
+    }
+}
+
+impl Cache {
+    /// Its thread's ward, unless the pool is not hardened or the thread has no cache.
+    #[inline]
+    fn with_ward<T>(&self, f: impl FnOnce(&mut Ward) -> T) -> Option<T> {
+        // SAFETY: the cache's thread alone uses it (C1), and `f` never comes back here.
+        unsafe { self.ward.get().as_mut() }.map(f)
+    }
+
+    /// Gives back what waits in quarantine, before its thread leaves.
+    pub(super) fn empty_quarantine(&self) {
+        if !self.ward.get().is_null() {
+            default_pool().empty_quarantine(&Own);
+        }
+    }
+}
+
+/// The calling thread's spans, and the pool where those don't do.
+struct Own;
+
+impl Bare for Own {
+    fn take(&self, request: Request) -> Result<(Region, bool), Error> {
+        let Request { size, alignment } = request;
+        if size <= MAX_OBJECT && alignment <= MIN_ALIGNMENT {
+            let len = ClassId::holding(size).class().size as usize;
+            if let Some(start) = alloc_at_random(size) {
+                return Ok((Region { start, len }, false));
+            }
+        }
+        default_pool().take(request)
+    }
+
+    fn give(&self, block: NonNull<u8>) -> Result<(), Error> {
+        release_bare(block)
+    }
+
+    fn holding(&self, address: usize) -> Option<Region> {
+        own_region(address).or_else(|| default_pool().holding(address))
+    }
+
+    fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> Option<T> {
+        tls::get().with_ward(|ward| f(&mut ward.quarantine))
+    }
+}
+
+fn alloc_at_random(size: usize) -> Option<NonNull<u8>> {
+    let cache = own()?;
+    let slot = &cache.slots[ClassId::holding(size).index()];
+    cache.with_ward(|ward| slot.alloc_at_random(&mut ward.dice)).flatten().or_else(|| {
+        own_object(size, |slot, cache| {
+            cache.with_ward(|ward| slot.alloc_at_random(&mut ward.dice)).flatten()
+        })
+    })
+}
+
+/// The live object that holds `address`, in a span of the heap that caches know.
+fn own_region(address: usize) -> Option<Region> {
+    let map = tls::get().spans();
+    let span = map.holding(address)?;
+    // SAFETY: the map has a descriptor for every granule.
+    let descriptor = unsafe { span.as_ref() };
+    let offset = descriptor.live_offset(address)?;
+    let start = NonNull::new(map.base_of(span).wrapping_add(offset))?;
+    let is_noted = is_noted(descriptor, start.addr().get());
+    (!is_noted).then(|| Region { start, len: descriptor.object_size() })
+}
+
+#[inline]
+pub(super) fn alloc(wanted: Wanted) -> Result<NonNull<u8>, Error> {
+    if wanted.size == 0 {
+        return untouchable_pool().alloc_aligned(wanted.alignment, 1);
+    }
+    default_pool().alloc_armoured(&Own, wanted).map(|block| block.address)
+}
+
+#[inline]
+pub(super) fn release(block: NonNull<u8>, claim: Claim) -> Result<(), Error> {
+    let address = block.addr().get();
+    match default_pool().release_armoured(&Own, address, claim) {
+        Err(Error::NotInPool { .. } | Error::OtherPool { .. })
+            if untouchable_pool().owns(block.as_ptr()) =>
+        {
+            // SAFETY: the caller gives it up.
+            unsafe { untouchable_pool().release(block) }
+        }
+        released => released,
+    }
+}
+
+pub(super) fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<NonNull<u8>, Error> {
+    if untouchable_pool().owns(block.as_ptr()) {
+        let new = alloc(Wanted { size, alignment: MIN_ALIGNMENT, origin: Origin::Malloc })?;
+        return release(block, claim).map(|()| new).inspect_err(|_| {
+            // Nobody knows the new one.
+            let _ = release(new, Claim::POOL);
+        });
+    }
+    default_pool().resize_armoured(&Own, block.addr().get(), size, claim)
+}
+
+pub(super) fn usable_size(block: NonNull<u8>) -> Result<usize, Error> {
+    if untouchable_pool().owns(block.as_ptr()) {
+        return untouchable_pool().usable_size(block).map(|_| 0);
+    }
+    default_pool().armoured_size(&Own, block.addr().get())
+}
+
+/// Gives a live block of the origin `from` the origin `to`, in a hardened pool. What is no such block stays as it
+/// is. Says which origin it had, if it is a live block.
+pub fn change_origin(block: *mut u8, from: Origin, to: Origin) -> Option<Origin> {
+    if !default_pool().is_hardened() {
+        return None;
+    }
+    default_pool().change_origin(&Own, block.addr(), from, to)
+}
+
+/// Hardens the pool behind `malloc`. False, with nothing changed, if too many blocks of it are live.
+///
+/// # Safety
+/// The process has a single thread, which is in no function of this library, and this is called once.
+pub unsafe fn harden() -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { system::harden_default_pool() && caches::harden() }
+}
+
+/// Which block of the pool behind `malloc` was touched at an address that can't be. May be called by a signal
+/// handler: it waits for nothing.
+pub fn fault_at(address: usize) -> Option<Fault> {
+    if !default_pool().is_hardened() {
+        return None;
+    }
+    let is_empty = untouchable_pool().try_owns(address).unwrap_or(false);
+    if is_empty { Some(Fault::Empty) } else { default_pool().fault_at(address) }
+}
+
+/// What something wrote, beside a live block of the pool behind `malloc`, or to one of the calling thread that
+/// waits in quarantine. Nothing if the pool is not hardened. Cost: a step a block.
+pub fn first_wound() -> Option<Error> {
+    if !default_pool().is_hardened() {
+        return None;
+    }
+    default_pool().first_stain(&Own).or_else(|| default_pool().first_wound())
+}

@@ -1,0 +1,66 @@
+//! A look at the blocks of a hardened pool that may be in use.
+
+use super::super::{BlockInfo, BlockState, MemoryPool};
+use super::Bare;
+use crate::armour::{Damaged, Region, Worn, Wound};
+use crate::error::Error;
+use core::ptr::NonNull;
+use spin::RelaxStrategy;
+
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// What something wrote to a block that waits in quarantine.
+    pub(crate) fn first_stain(&self, bare: &impl Bare) -> Option<Error> {
+        bare.quarantine(|quarantine| {
+            let unguarded = quarantine.iter().filter(|&block| !self.suit(block).guarded);
+            unguarded.into_iter().find_map(|block| {
+                // SAFETY: the block is retired, so nobody uses it.
+                let offset = unsafe { self.suit(block).stain() }?;
+                let block = block.start.addr().get();
+                Some(Error::WrittenAfterRelease { pointer: block + offset, block })
+            })
+        })
+        .flatten()
+    }
+
+    /// A block as a walk over bare blocks finds it, as its user knows it. Under the lock.
+    pub(in super::super) fn as_known(&self, block: BlockInfo) -> BlockInfo {
+        if !self.is_hardened() {
+            return block;
+        }
+        let Some(start) = NonNull::new(block.address).filter(|_| block.state == BlockState::Live)
+        else {
+            return block;
+        };
+        let suit = self.suit(Region { start, len: block.size });
+        // SAFETY: under the lock a live block stays one, and its header can be read.
+        match unsafe { suit.look() } {
+            Ok(worn) if worn.is_live => {
+                BlockInfo { address: worn.user.as_ptr(), size: worn.size, ..block }
+            }
+            Ok(_) => BlockInfo { state: BlockState::Free, ..block },
+            Err(Damaged) => block,
+        }
+    }
+
+    /// What was written beside the bytes of a live block, which other threads may be using. Under the lock.
+    pub(in super::super) fn wound_of(&self, block: BlockInfo) -> Option<Error> {
+        let start = NonNull::new(block.address).filter(|_| block.state == BlockState::Live)?;
+        let suit = self.suit(Region { start, len: block.size });
+        // SAFETY: under the lock a live block stays one. If it is resized or retired between the two looks they
+        // differ, and what was seen between them doesn't count.
+        unsafe {
+            let worn = suit.look().ok().filter(|worn| worn.is_live)?;
+            let wound = suit.wound(&worn)?;
+            (suit.look() == Ok(worn)).then(|| wounded(&worn, wound))
+        }
+    }
+}
+
+/// What a wound says of a block that is worn like this.
+pub(super) fn wounded(worn: &Worn, wound: Wound) -> Error {
+    let pointer = worn.user.addr().get();
+    match wound {
+        Wound::Before(offset) => Error::Underrun { pointer, offset },
+        Wound::Behind(offset) => Error::Overrun { pointer, size: worn.size, offset },
+    }
+}

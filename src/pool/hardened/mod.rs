@@ -1,0 +1,484 @@
+//! Hardened pools: every block wears an armour, and waits in quarantine before its memory is used again.
+//!
+//! What is armoured are bare blocks, those that the pool hands out otherwise. So all that is exact about them
+//! stays exact: an address is that of a live bare block, or of none, before a byte of the armour is read.
+//!
+//! The bare blocks come from where the caller says ([`Bare`]): from the pool under its lock, or from a thread's
+//! cache in front of it. Both serve the same blocks.
+//!
+//! Invariant:
+//! - N1: the free memory of a hardened pool reads as zero. What is read there otherwise was written after its
+//!   release.
+
+mod fault;
+mod found;
+mod look;
+#[cfg(test)]
+mod tests;
+
+pub use fault::Fault;
+pub use found::set_found_handler;
+pub(crate) use found::{found, set_found_handler_if_none};
+
+use super::MemoryPool;
+use super::heap::{Fresh, Heap, MIN_ALIGNMENT, Request};
+use super::inner::Inner;
+use crate::armour::{self, Damaged, Key, MOST_UNGUARDED, PAGE, Quarantine, Region, Suit, Worn};
+use crate::buddy::Kind;
+use crate::error::{Error, Origin};
+use core::cell::UnsafeCell;
+use core::ptr::NonNull;
+use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use look::wounded;
+use spin::RelaxStrategy;
+
+/// How pages can be kept from being touched. All of them may fail, and say so.
+pub(crate) struct Guards {
+    /// Lets nobody touch committed pages.
+    pub(crate) close: unsafe fn(NonNull<u8>, usize) -> bool,
+    /// Undoes that.
+    pub(crate) open: unsafe fn(NonNull<u8>, usize) -> bool,
+    /// Gives the pages back to the system: what is read there next is zero.
+    pub(crate) purge: unsafe fn(NonNull<u8>, usize) -> bool,
+}
+
+impl Guards {
+    /// Makes pages read as zero (N1).
+    ///
+    /// # Safety
+    /// They are committed, open, and nobody uses them.
+    unsafe fn wipe(&self, pages: Region) {
+        /// Fewer are as fast zeroed as they are got from the system again.
+        const WORTH_PURGING: usize = 1 << 20;
+        // SAFETY: the caller's promise.
+        unsafe {
+            if pages.len < WORTH_PURGING || !(self.purge)(pages.start, pages.len) {
+                pages.start.write_bytes(0, pages.len);
+            }
+        }
+    }
+}
+
+/// Where the bare blocks of a hardened pool come from and go to.
+pub(crate) trait Bare {
+    /// A block, and whether its bytes are known to be zero because nobody ever had them.
+    fn take(&self, request: Request) -> Result<(Region, bool), Error>;
+
+    /// Releases the block that starts there.
+    fn give(&self, block: NonNull<u8>) -> Result<(), Error>;
+
+    /// The live block that holds `address`.
+    fn holding(&self, address: usize) -> Option<Region>;
+
+    /// Does something to the quarantine; `None` if there is none.
+    fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> Option<T>;
+}
+
+/// What a block is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Bytes.
+    pub size: usize,
+    /// A power of two.
+    pub alignment: usize,
+    /// What allocates it.
+    pub origin: Origin,
+}
+
+impl Wanted {
+    /// What a pool's own functions want.
+    pub(crate) fn bytes(size: usize) -> Wanted {
+        Wanted { size, alignment: MIN_ALIGNMENT, origin: Origin::Malloc }
+    }
+}
+
+/// What whoever releases a block knows of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// What allocated it.
+    pub origin: Option<Origin>,
+    /// The bytes that were asked for.
+    pub size: Option<usize>,
+}
+
+impl Claim {
+    /// What a pool's own functions know: they release whatever the pool holds.
+    pub(crate) const POOL: Claim = Claim { origin: None, size: None };
+}
+
+/// What a hardened pool has beside what every pool has.
+pub(crate) struct Hardened {
+    pub(crate) key: Key,
+    /// Where every heap of the pool is made of pages that may be closed.
+    pub(crate) guards: Option<&'static Guards>,
+    /// Used under the pool's lock.
+    pub(crate) quarantine: UnsafeCell<Quarantine>,
+    /// Where the blocks start that were handed out before the pool was hardened and are live; else 0.
+    pub(crate) early: &'static [AtomicUsize],
+}
+
+impl Hardened {
+    fn early(&self, block: Region) -> Option<&AtomicUsize> {
+        self.early.iter().find(|early| early.load(Relaxed) == block.start.addr().get())
+    }
+}
+
+impl Heap {
+    /// The live block that holds `address`.
+    pub(super) fn block_holding(&self, address: usize) -> Option<Region> {
+        let extent = self.extent_covering(self.granule_at(address)?)?;
+        let start = self.address_of(extent.head);
+        match extent.kind {
+            Kind::Free => None,
+            Kind::Run => Some(Region { start, len: extent.granules as usize * self.granule() }),
+            Kind::Span => {
+                let slab = self.slab()?;
+                let span = slab.span_of(extent)?;
+                let (offset, len) = slab.live_object(span, address)?;
+                // SAFETY: the object lies in the span.
+                Some(Region { start: unsafe { start.add(offset) }, len })
+            }
+        }
+    }
+}
+
+impl<R: RelaxStrategy> Inner<R> {
+    fn block_holding(&self, address: usize) -> Option<Region> {
+        self.heaps.get(self.find(address)?).block_holding(address)
+    }
+}
+
+/// The pool itself, under its lock.
+impl<R: RelaxStrategy> Bare for MemoryPool<R> {
+    fn take(&self, request: Request) -> Result<(Region, bool), Error> {
+        let fresh = self.alloc_slow(request)?;
+        let len = self.lock().live(fresh.address.addr().get()).map_or(0, |(_, live)| live.size);
+        Ok((Region { start: fresh.address, len }, fresh.zeroed))
+    }
+
+    fn give(&self, block: NonNull<u8>) -> Result<(), Error> {
+        self.release_bare(block)
+    }
+
+    fn holding(&self, address: usize) -> Option<Region> {
+        self.lock().block_holding(address)
+    }
+
+    fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> Option<T> {
+        let _inner = self.lock();
+        // SAFETY: it is used under the lock alone.
+        Some(f(unsafe { &mut *self.hardened().quarantine.get() }))
+    }
+}
+
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Hardens the pool, which has no heap yet, or only such whose free memory reads as zero.
+    ///
+    /// # Safety
+    /// No other thread is in a method of the pool. `hardened` lives as long as the pool, and is used by it alone.
+    pub(crate) unsafe fn harden(&self, hardened: NonNull<Hardened>) {
+        // SAFETY: the caller's promise.
+        self.lock().take_at_random(unsafe { hardened.as_ref() }.key.second);
+        // Release: whoever finds it finds what is in it.
+        self.hardened.store(hardened.as_ptr(), Release);
+    }
+
+    /// Whether the blocks of the pool wear an armour.
+    #[inline]
+    pub(crate) fn is_hardened(&self) -> bool {
+        // Acquire: with the release of `harden`.
+        !self.hardened.load(Acquire).is_null()
+    }
+
+    /// Of a pool that is hardened.
+    #[inline]
+    fn hardened(&self) -> &Hardened {
+        let hardened = self.hardened.load(Acquire);
+        debug_assert!(!hardened.is_null());
+        // SAFETY: it lives as long as the pool.
+        unsafe { &*hardened }
+    }
+
+    fn suit(&self, block: Region) -> Suit {
+        let Hardened { key, guards, .. } = self.hardened();
+        Suit { key: *key, block, guarded: block.len > MOST_UNGUARDED && guards.is_some() }
+    }
+
+    /// Allocates a block and puts its armour on; says whether its bytes are zero.
+    pub(crate) fn alloc_armoured(&self, bare: &impl Bare, wanted: Wanted) -> Result<Fresh, Error> {
+        let Wanted { size, alignment, origin } = wanted;
+        let too_large = Error::SizeOverflow { count: 1, size };
+        let bytes = armour::bytes_for(size, alignment).ok_or(too_large)?;
+        let request = if bytes > MOST_UNGUARDED && self.hardened().guards.is_some() {
+            let size = armour::guarded_bytes_for(size, alignment).ok_or(too_large)?;
+            Request { size, alignment: PAGE }
+        } else {
+            Request { size: bytes, alignment }
+        };
+        let (block, fresh) = bare.take(request).or_else(|error| {
+            // What waits in quarantine may be what is missing.
+            if self.empty_quarantine(bare) { bare.take(request) } else { Err(error) }
+        })?;
+        let suit = self.suit(block);
+        if !fresh && !suit.guarded {
+            self.wipe_if_written(block);
+        }
+        // SAFETY: the block is ours, and large enough.
+        let user = unsafe { suit.put_on(size, alignment, origin) };
+        if suit.guarded {
+            self.close_guards(suit, user, size);
+        }
+        Ok(Fresh { address: user, zeroed: fresh || !suit.guarded })
+    }
+
+    /// Tells of a free block that something wrote to, and makes it zero again (N1).
+    #[inline]
+    fn wipe_if_written(&self, block: Region) {
+        // SAFETY: the block is ours, and a multiple of 16 bytes.
+        let Some(offset) = (unsafe { armour::first_nonzero(block) }) else { return };
+        // SAFETY: as above.
+        unsafe { block.start.write_bytes(0, block.len) };
+        self.found_written(block, offset);
+    }
+
+    #[cold]
+    fn found_written(&self, block: Region, offset: usize) {
+        let block = block.start.addr().get();
+        self.lock().count_misuse();
+        found(&Error::WrittenAfterRelease { pointer: block + offset, block });
+    }
+
+    /// Closes the pages about the user's; those that the system doesn't close stay as they are.
+    fn close_guards(&self, suit: Suit, user: NonNull<u8>, size: usize) {
+        let Some(guards) = self.hardened().guards else { return };
+        let (before, behind) = suit.guards(user, size);
+        for guard in [before, behind] {
+            // SAFETY: they are pages of the block, which nobody uses.
+            unsafe { (guards.close)(guard.start, guard.len) };
+        }
+    }
+
+    /// The live block that starts at `address`, for whoever uses it.
+    fn block_at(&self, bare: &impl Bare, address: usize) -> Result<Block, Error> {
+        let pointer = address;
+        let Some(block) = bare.holding(address) else { return Err(self.misuse(address)) };
+        let suit = self.suit(block);
+        // SAFETY: the block is live, so it can be read, or, if it is guarded, its header can.
+        let error = match unsafe { suit.look() } {
+            Ok(worn) => {
+                let (size, start) = (worn.size, worn.user.addr().get());
+                let offset = address.wrapping_sub(start);
+                match worn.is_live {
+                    true if offset == 0 => return Ok(Block::Armoured(suit, worn)),
+                    true if offset < size => Error::InteriorPointer { pointer, block: start, size },
+                    true => Error::NotInPool { pointer },
+                    false => Error::AlreadyReleased { pointer, size },
+                }
+            }
+            Err(Damaged)
+                if block.start.addr().get() == address
+                    && self.hardened().early(block).is_some() =>
+            {
+                return Ok(Block::Early(block));
+            }
+            Err(Damaged) => Error::Underrun { pointer, offset: 0 },
+        };
+        self.lock().count_misuse();
+        Err(error)
+    }
+
+    /// Whether what is claimed of a live block is true, and nothing was written beside its bytes.
+    fn accept(&self, suit: Suit, worn: &Worn, claim: Claim) -> Result<(), Error> {
+        let (pointer, size) = (worn.user.addr().get(), worn.size);
+        // SAFETY: the block is live, and the caller's to release.
+        let error = if let Some(wound) = unsafe { suit.wound(worn) } {
+            wounded(worn, wound)
+        } else if claim.origin.is_some_and(|origin| origin != worn.origin) {
+            Error::OriginMismatch { pointer, origin: worn.origin }
+        } else if let Some(given) = claim.size.filter(|&given| given != size) {
+            Error::SizeMismatch { pointer, given, size }
+        } else {
+            return Ok(());
+        };
+        self.lock().count_misuse();
+        Err(error)
+    }
+
+    /// Releases the block that starts at `address`: into quarantine.
+    pub(crate) fn release_armoured(
+        &self,
+        bare: &impl Bare,
+        address: usize,
+        claim: Claim,
+    ) -> Result<(), Error> {
+        let (suit, worn) = match self.block_at(bare, address)? {
+            Block::Armoured(suit, worn) => (suit, worn),
+            Block::Early(block) => {
+                // SAFETY: the caller gives it up. Free memory is zero (N1).
+                unsafe { block.start.write_bytes(0, block.len) };
+                if let Some(early) = self.hardened().early(block) {
+                    early.store(0, Relaxed);
+                }
+                return bare.give(block.start);
+            }
+        };
+        self.accept(suit, &worn, claim)?;
+        // SAFETY: the caller gives it up.
+        if !unsafe { suit.retire(&worn) } {
+            self.lock().count_misuse();
+            return Err(Error::AlreadyReleased { pointer: address, size: worn.size });
+        }
+        if suit.guarded {
+            self.close_retired(suit, &worn);
+        }
+        match bare.quarantine(|quarantine| quarantine.push(suit.block)) {
+            None => self.discharge(bare, suit.block),
+            Some(mut out) => {
+                while let Some(block) = out {
+                    self.discharge(bare, block);
+                    out = bare.quarantine(Quarantine::pop_excess).flatten();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Wipes and closes the user's pages of a retired block.
+    fn close_retired(&self, suit: Suit, worn: &Worn) {
+        let Some(guards) = self.hardened().guards else { return };
+        let pages = suit.pages();
+        let (_, behind) = suit.guards(worn.user, worn.size);
+        let open = Region { start: pages.start, len: pages.len - behind.len };
+        // SAFETY: the block is retired, so that nobody uses its pages.
+        unsafe {
+            guards.wipe(open);
+            (guards.close)(open.start, open.len);
+        }
+    }
+
+    /// Gives a block that has left the quarantine back, bare.
+    fn discharge(&self, bare: &impl Bare, block: Region) {
+        let suit = self.suit(block);
+        if suit.guarded
+            && let Some(guards) = self.hardened().guards
+            // SAFETY: the block is retired, so that nobody uses its pages.
+            && !unsafe { (guards.open)(block.start, block.len) }
+        {
+            // The system has no room for so many different pages now: again when the block's turn comes.
+            let out = bare.quarantine(|quarantine| quarantine.push(block));
+            debug_assert_eq!(out, Some(None), "it has just left the quarantine");
+            return;
+        }
+        // SAFETY: the block has left the quarantine, so it is ours.
+        if !unsafe { suit.take_off() } {
+            self.found_written(block, 0);
+        }
+        let released = bare.give(block.start);
+        debug_assert!(released.is_ok());
+    }
+
+    /// Gives back what waits in quarantine. Says whether anything did.
+    pub(crate) fn empty_quarantine(&self, bare: &impl Bare) -> bool {
+        let waiting = bare.quarantine(|quarantine| quarantine.blocks()).unwrap_or(0);
+        for _ in 0..waiting {
+            if let Some(block) = bare.quarantine(Quarantine::pop).flatten() {
+                self.discharge(bare, block);
+            }
+        }
+        waiting > 0
+    }
+
+    /// Makes a block hold `size` bytes, where it is if that can be.
+    pub(crate) fn resize_armoured(
+        &self,
+        bare: &impl Bare,
+        address: usize,
+        size: usize,
+        claim: Claim,
+    ) -> Result<NonNull<u8>, Error> {
+        let (old, old_size) = match self.block_at(bare, address)? {
+            Block::Armoured(suit, worn) => {
+                self.accept(suit, &worn, claim)?;
+                if self.resize_in_place(suit, &worn, size) {
+                    return Ok(worn.user);
+                }
+                (worn.user, worn.size)
+            }
+            Block::Early(block) => (block.start, block.len),
+        };
+        let new = self.alloc_armoured(bare, Wanted::bytes(size))?.address;
+        // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes.
+        unsafe { new.copy_from_nonoverlapping(old, old_size.min(size)) };
+        self.release_armoured(bare, address, claim).map(|()| new).inspect_err(|_| {
+            // Somebody released it meanwhile, against the caller's promise.
+            let _ = self.release_armoured(bare, new.addr().get(), Claim::POOL);
+        })
+    }
+
+    fn resize_in_place(&self, suit: Suit, worn: &Worn, size: usize) -> bool {
+        let Some(room) = suit.room(worn.user).filter(|&room| size <= room) else { return false };
+        // To move saves half.
+        if size < worn.size && size < room / 2 {
+            return false;
+        }
+        if let Some(guards) = self.hardened().guards.filter(|_| suit.guarded) {
+            let (_, old) = suit.guards(worn.user, worn.size);
+            let (_, new) = suit.guards(worn.user, size);
+            // SAFETY: the pages between are the block's, and nobody uses them yet, or any more.
+            unsafe {
+                if new.start > old.start {
+                    if !(guards.open)(old.start, old.len - new.len) {
+                        return false;
+                    }
+                } else {
+                    let left = Region { start: new.start, len: new.len - old.len };
+                    guards.wipe(left);
+                    (guards.close)(left.start, left.len);
+                }
+            }
+        }
+        // SAFETY: the block has room for the user's bytes, and is his to resize.
+        unsafe { suit.write(worn.user, size, worn.origin) };
+        true
+    }
+
+    /// The bytes that were asked for of the live block that starts at `address`.
+    pub(crate) fn armoured_size(&self, bare: &impl Bare, address: usize) -> Result<usize, Error> {
+        Ok(match self.block_at(bare, address)? {
+            Block::Armoured(_, worn) => worn.size,
+            Block::Early(block) => block.len,
+        })
+    }
+
+    /// Gives a live block of the origin `from` the origin `to`; blocks of others it leaves as they are. Says which
+    /// it had, if it is a live block that nothing was written beside.
+    pub(crate) fn change_origin(
+        &self,
+        bare: &impl Bare,
+        address: usize,
+        from: Origin,
+        to: Origin,
+    ) -> Option<Origin> {
+        let suit = self.suit(bare.holding(address)?);
+        // SAFETY: the block is live, and the caller's.
+        unsafe {
+            let worn = suit.look().ok()?;
+            let is_it = worn.is_live && worn.user.addr().get() == address;
+            if !is_it || suit.wound(&worn).is_some() {
+                return None;
+            }
+            if worn.origin == from {
+                suit.write(worn.user, worn.size, to);
+            }
+            Some(worn.origin)
+        }
+    }
+}
+
+/// A live block of a hardened pool.
+enum Block {
+    Armoured(Suit, Worn),
+    /// From before the pool was hardened.
+    Early(Region),
+}

@@ -1,0 +1,299 @@
+use super::*;
+use crate::pool::tests::{Pool, add, region};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::prelude::rust_2024::*;
+
+/// A hardened pool over some regions, which are dirty at first.
+fn with_pool(sizes: &[usize], test: impl FnOnce(&Pool)) {
+    let mut regions: Vec<_> = sizes.iter().map(|&size| region(size)).collect();
+    let mut hardened = Box::new(Hardened {
+        key: Key { first: 3, second: 5 },
+        guards: None,
+        quarantine: UnsafeCell::new(Quarantine::new()),
+        early: &[],
+    });
+    let pool = Pool::new();
+    // SAFETY: what it is hardened with outlives the pool, which nobody else knows.
+    unsafe { pool.harden(NonNull::from(&mut *hardened)) };
+    regions.iter_mut().for_each(|region| add(&pool, region).unwrap());
+    test(&pool);
+    drop(pool);
+}
+
+fn release(pool: &Pool, block: NonNull<u8>) -> Result<(), Error> {
+    // SAFETY: the tests don't use what they have released, but where they say so.
+    unsafe { pool.release(block) }
+}
+
+const SIZES: [usize; 8] = [0, 1, 16, 100, 1000, 8192, 20_000, 100_000];
+
+#[test]
+fn what_was_written_beside_a_block_is_found_at_its_release_and_by_a_check() {
+    with_pool(&[1 << 20, 64 << 10], |pool| {
+        for size in SIZES {
+            let block = pool.alloc(size).unwrap();
+            let pointer = block.addr().get();
+            pool.check().unwrap();
+            // SAFETY: both bytes belong to the block's armour.
+            let (before, behind) = unsafe { (block.sub(1), block.add(size)) };
+            for (byte, error) in [
+                (before, Error::Underrun { pointer, offset: 0 }),
+                (behind, Error::Overrun { pointer, size, offset: 0 }),
+            ] {
+                // SAFETY: as above.
+                unsafe { byte.write(!byte.read()) };
+                assert_eq!(release(pool, block), Err(error));
+                if byte == behind {
+                    assert_eq!(pool.check(), Err(error));
+                }
+                // SAFETY: as above.
+                unsafe { byte.write(!byte.read()) };
+                pool.check().unwrap();
+            }
+            release(pool, block).unwrap();
+        }
+    });
+}
+
+#[test]
+fn each_pointer_but_that_of_a_live_block_is_refused() {
+    with_pool(&[1 << 20], |pool| {
+        for size in SIZES {
+            let block = pool.alloc(size).unwrap();
+            let pointer = block.addr().get();
+            for offset in [1, 15, 16, size / 2, size.saturating_sub(1)] {
+                if (1..size).contains(&offset) {
+                    // SAFETY: it lies in the block.
+                    let inside = unsafe { block.add(offset) };
+                    let error =
+                        Error::InteriorPointer { pointer: pointer + offset, block: pointer, size };
+                    assert_eq!(release(pool, inside), Err(error));
+                }
+            }
+            // SAFETY: it lies in the block's armour.
+            let header = unsafe { block.sub(16) };
+            let error = Error::NotInPool { pointer: pointer - 16 };
+            assert_eq!(release(pool, header), Err(error));
+            release(pool, block).unwrap();
+            for _ in 0..2 * Quarantine::MOST_BLOCKS {
+                assert_eq!(
+                    release(pool, block).map_err(|error| error.status()),
+                    Err(crate::Status::AlreadyReleased)
+                );
+                let other = pool.alloc(size).unwrap();
+                if other == block {
+                    release(pool, other).unwrap();
+                    break;
+                }
+                release(pool, other).unwrap();
+            }
+        }
+        pool.check().unwrap();
+    });
+}
+
+#[test]
+fn memory_waits_before_it_is_used_again() {
+    with_pool(&[1 << 20], |pool| {
+        let block = pool.alloc(100).unwrap();
+        release(pool, block).unwrap();
+        for _ in 0..Quarantine::MOST_BLOCKS - 1 {
+            let other = pool.alloc(100).unwrap();
+            assert_ne!(other, block);
+            release(pool, other).unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_was_written_after_a_release_is_found_by_a_check() {
+    with_pool(&[1 << 20], |pool| {
+        let block = pool.alloc(100).unwrap();
+        release(pool, block).unwrap();
+        // SAFETY: nobody else uses the memory, which is the test's; that is the point.
+        unsafe { block.add(50).write(1) };
+        let pointer = block.addr().get() + 50;
+        let found = pool.check().unwrap_err();
+        assert!(matches!(found, Error::WrittenAfterRelease { pointer: at, .. } if at == pointer));
+        // SAFETY: as above.
+        unsafe { block.add(50).write(0) };
+        pool.check().unwrap();
+    });
+}
+
+#[test]
+fn objects_are_taken_at_random() {
+    with_pool(&[1 << 20], |pool| {
+        let blocks: Vec<_> = (0..60).map(|_| pool.alloc(100).unwrap().addr().get()).collect();
+        let rising = blocks.windows(2).filter(|pair| pair[0] < pair[1]).count();
+        assert!((10..50).contains(&rising), "{rising} of 59 are above the one before");
+    });
+}
+
+#[test]
+fn a_full_heap_takes_what_waits_before_it_fails() {
+    with_pool(&[256 << 10], |pool| {
+        let mut blocks = Vec::new();
+        while let Ok(block) = pool.alloc(1000) {
+            blocks.push(block);
+        }
+        let most = blocks.len();
+        for _ in 0..3 {
+            blocks.drain(..).for_each(|block| release(pool, block).unwrap());
+            while let Ok(block) = pool.alloc(1000) {
+                blocks.push(block);
+            }
+            assert_eq!(blocks.len(), most);
+        }
+        blocks.drain(..).for_each(|block| release(pool, block).unwrap());
+    });
+}
+
+#[test]
+fn a_heap_whose_blocks_wait_can_be_removed() {
+    let mut memory = region(1 << 20);
+    with_pool(&[], |pool| {
+        add(pool, &mut memory).unwrap();
+        let block = pool.alloc(100).unwrap();
+        release(pool, block).unwrap();
+        pool.remove_heap(memory.as_ptr()).unwrap();
+    });
+}
+
+#[test]
+fn a_reset_forgets_what_waits() {
+    with_pool(&[1 << 20], |pool| {
+        for _ in 0..3 {
+            for size in SIZES {
+                let block = pool.alloc(size).unwrap();
+                // SAFETY: the block has so many bytes.
+                unsafe { block.write_bytes(9, size) };
+                if size % 16 == 0 {
+                    release(pool, block).unwrap();
+                }
+            }
+            // SAFETY: no block is used any more.
+            unsafe { pool.reset() };
+            pool.check().unwrap();
+            assert_eq!(pool.stats().live_blocks, 0);
+        }
+    });
+}
+
+#[test]
+fn a_walk_shows_blocks_as_their_users_know_them() {
+    with_pool(&[1 << 20], |pool| {
+        let mut live: BTreeMap<_, _> =
+            SIZES.iter().map(|&size| (pool.alloc(size).unwrap().as_ptr(), size)).collect();
+        release(pool, pool.alloc(77).unwrap()).unwrap();
+        pool.walk(|block| {
+            if block.state == crate::BlockState::Live {
+                assert_eq!(live.remove(&block.address), Some(block.size));
+            }
+            true
+        });
+        assert!(live.is_empty());
+    });
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Alloc(usize),
+    Aligned(u32, usize),
+    Zeroed(usize),
+    Resize(usize, usize),
+    Release(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let size = || prop_oneof![0..100usize, 0..5000usize, 0..60_000usize];
+    prop_oneof![
+        4 => size().prop_map(Step::Alloc),
+        1 => (0..14u32, size()).prop_map(|(shift, size)| Step::Aligned(shift, size)),
+        1 => size().prop_map(Step::Zeroed),
+        3 => (any::<usize>(), size()).prop_map(|(pick, size)| Step::Resize(pick, size)),
+        5 => any::<usize>().prop_map(Step::Release),
+    ]
+}
+
+/// The live blocks: address, bytes, and the byte that each is full of.
+#[derive(Default)]
+struct Live(Vec<(NonNull<u8>, usize, u8)>);
+
+impl Live {
+    fn put(&mut self, block: NonNull<u8>, size: usize) {
+        let byte = self.0.len() as u8 ^ 0xa5;
+        // SAFETY: the block has so many bytes.
+        unsafe { block.write_bytes(byte, size) };
+        self.0.push((block, size, byte));
+    }
+
+    fn take(&mut self, pick: usize) -> Option<(NonNull<u8>, usize)> {
+        let index = pick.checked_rem(self.0.len())?;
+        let (block, size, byte) = self.0.swap_remove(index);
+        // SAFETY: the block is live and has so many bytes.
+        let bytes = unsafe { core::slice::from_raw_parts(block.as_ptr(), size) };
+        assert!(bytes.iter().all(|&found| found == byte));
+        Some((block, size))
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn blocks_keep_their_bytes_and_their_sizes(
+        heaps in prop::collection::vec(20_000..2_000_000usize, 1..3),
+        steps in prop::collection::vec(step(), 1..400),
+    ) {
+        with_pool(&heaps, |pool| {
+            let mut live = Live::default();
+            for step in steps {
+                match step {
+                    Step::Alloc(size) => {
+                        if let Ok(block) = pool.alloc(size) {
+                            assert_eq!(pool.usable_size(block), Ok(size));
+                            live.put(block, size);
+                        }
+                    }
+                    Step::Aligned(shift, size) => {
+                        if let Ok(block) = pool.alloc_aligned(1 << shift, size) {
+                            assert_eq!(block.addr().get() % (1 << shift), 0);
+                            live.put(block, size);
+                        }
+                    }
+                    Step::Zeroed(size) => {
+                        if let Ok(block) = pool.alloc_zeroed(size) {
+                            // SAFETY: the block is live and has so many bytes.
+                            let bytes = unsafe { core::slice::from_raw_parts(block.as_ptr(), size) };
+                            assert!(bytes.iter().all(|&byte| byte == 0));
+                            live.put(block, size);
+                        }
+                    }
+                    Step::Resize(pick, size) => {
+                        if let Some((block, old_size)) = live.take(pick) {
+                            // SAFETY: the old address is not used any more if it moves.
+                            let (block, size) = match unsafe { pool.resize(block, size) } {
+                                Ok(block) => (block, size),
+                                Err(_) => (block, old_size),
+                            };
+                            live.put(block, size);
+                        }
+                    }
+                    Step::Release(pick) => {
+                        if let Some((block, _)) = live.take(pick) {
+                            release(pool, block).unwrap();
+                        }
+                    }
+                }
+                pool.check().unwrap();
+            }
+            while let Some((block, size)) = live.take(0) {
+                // SAFETY: the block is not used any more.
+                unsafe { pool.release_sized(block, size) }.unwrap();
+            }
+            pool.empty_quarantine(pool);
+            assert_eq!(pool.stats().live_blocks, 0);
+        });
+    }
+}
