@@ -120,6 +120,7 @@ pub(crate) struct Suit {
 
 impl Key {
     /// Multiplied with each other both halves depend on every bit.
+    #[inline(always)]
     fn tag(self, header: usize, word: u64, far: u64) -> u64 {
         let product = (header as u64 ^ self.first) as u128
             * (word ^ self.second ^ far.rotate_left(17)) as u128;
@@ -144,6 +145,7 @@ pub(crate) fn guarded_bytes_for(size: usize, alignment: usize) -> Option<usize> 
 }
 
 impl Suit {
+    #[inline(always)]
     fn header(&self) -> NonNull<Header> {
         let offset = if self.guarded { PAGE } else { 0 };
         // SAFETY: a guarded block has more than a page.
@@ -151,6 +153,7 @@ impl Suit {
     }
 
     /// Where the user's bytes are to be.
+    #[inline(always)]
     fn place(&self, alignment: usize) -> NonNull<u8> {
         let header = self.header().cast::<u8>();
         let at = header.addr().get();
@@ -165,7 +168,7 @@ impl Suit {
     ///
     /// # Safety
     /// The block is the caller's, as large and as aligned as [`bytes_for`] or [`guarded_bytes_for`] say.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn put_on(
         &self,
         size: usize,
@@ -206,6 +209,7 @@ impl Suit {
     ///
     /// # Safety
     /// The block is the caller's, and has the user's bytes.
+    #[inline(always)]
     pub(crate) unsafe fn write(&self, user: NonNull<u8>, size: usize, origin: Origin) {
         let offset = user.addr().get() - self.header().addr().get();
         let units = offset / OFFSET_UNIT;
@@ -219,8 +223,8 @@ impl Suit {
         let (before, behind) = self.canaries(user, size, is_far);
         // SAFETY: both lie in the block, beside the user's bytes.
         unsafe {
-            fill(before, tag);
-            fill(behind, without_first_byte(tag));
+            Canary { word: tag, ends_strings: false }.fill(before);
+            Canary { word: tag, ends_strings: true }.fill(behind);
         }
         if is_far {
             header.far.store(far, Relaxed);
@@ -231,6 +235,7 @@ impl Suit {
     }
 
     /// What is to be filled with canaries before and behind the user's bytes.
+    #[inline(always)]
     fn canaries(&self, user: NonNull<u8>, size: usize, is_far: bool) -> (Region, Region) {
         let first = self.header().addr().get() + if is_far { size_of::<Header>() } else { HEADER };
         let start = user.addr().get();
@@ -254,7 +259,7 @@ impl Suit {
     ///
     /// # Safety
     /// The block is in memory that can be read, or, if it is guarded, its header is.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn look(&self) -> Result<Worn, Damaged> {
         let at = self.header();
         // SAFETY: the caller's promise; all of it is atomic.
@@ -284,14 +289,16 @@ impl Suit {
     ///
     /// # Safety
     /// The block is live, worn like this, and nobody releases it meanwhile.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn wound(&self, worn: &Worn) -> Option<Wound> {
         let (before, behind) = self.canaries(worn.user, worn.size, worn.is_far);
+        let word = worn.tag;
         // SAFETY: both lie in the block.
         unsafe {
-            first_change(before, worn.tag)
-                .map(|at| Wound::Before(before.len - at))
-                .or_else(|| first_change(behind, without_first_byte(worn.tag)).map(Wound::Behind))
+            let before_changed = Canary { word, ends_strings: false }.first_change(before);
+            before_changed.map(|at| Wound::Before(before.len - at)).or_else(|| {
+                Canary { word, ends_strings: true }.first_change(behind).map(Wound::Behind)
+            })
         }
     }
 
@@ -300,7 +307,7 @@ impl Suit {
     ///
     /// # Safety
     /// The block was worn like this, and its user gives it up.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn retire(&self, worn: &Worn) -> bool {
         // SAFETY: the caller's promise.
         let tag = unsafe { &self.header().as_ref().tag };
@@ -332,6 +339,7 @@ impl Suit {
     ///
     /// # Safety
     /// The block is the caller's, and its header can be written to.
+    #[inline(always)]
     pub(crate) unsafe fn take_off(&self) -> bool {
         // SAFETY: the caller's promise.
         let intact = unsafe { self.look() }.is_ok_and(|worn| !worn.is_live);
@@ -346,77 +354,101 @@ impl Suit {
 ///
 /// # Safety
 /// The region can be read, and is aligned to 8 bytes, as its length is.
+#[inline(always)]
 pub(crate) unsafe fn first_nonzero(region: Region) -> Option<usize> {
     // SAFETY: the caller's promise.
     let words =
         unsafe { core::slice::from_raw_parts(region.start.cast::<u64>().as_ptr(), region.len / 8) };
-    // Blocks of words, so that the loop has no branch for each.
-    const AT_ONCE: usize = 8;
-    let clean = words.chunks(AT_ONCE).take_while(|words| words.iter().fold(0, |a, b| a | b) == 0);
-    let at = clean.count() * AT_ONCE;
-    let index = at + words.get(at..)?.iter().position(|&word| word != 0)?;
+    // Without an exit, so that the compiler takes several words at once: nearly all regions are clean.
+    if words.iter().fold(0, |all, word| all | word) == 0 {
+        return None;
+    }
+    let index = words.iter().position(|&word| word != 0)?;
     Some(index * 8 + words[index].trailing_zeros() as usize / 8)
 }
 
-/// A canary of which the first byte is zero.
-fn without_first_byte(canary: u64) -> (u64, u64) {
-    (canary & !0xff, canary)
+/// Bytes that repeat, from the first byte of a region on.
+#[derive(Clone, Copy)]
+struct Canary {
+    word: u64,
+    /// Whether the very first is zero instead.
+    ends_strings: bool,
 }
 
-/// The first eight bytes of a canary, and those that follow.
-trait Canary: Copy {
-    fn words(self) -> (u64, u64);
-}
-
-impl Canary for u64 {
-    fn words(self) -> (u64, u64) {
-        (self, self)
+impl Canary {
+    /// The eight bytes from an offset on, which is not 0.
+    #[inline]
+    fn at(self, offset: usize) -> u64 {
+        self.word.rotate_right(offset as u32 % 8 * 8)
     }
-}
 
-impl Canary for (u64, u64) {
-    fn words(self) -> (u64, u64) {
-        self
+    #[inline]
+    fn first(self) -> u64 {
+        if self.ends_strings { self.word & !0xff } else { self.word }
     }
-}
 
-/// Fills a region with a canary.
-///
-/// # Safety
-/// It can be written to.
-unsafe fn fill(region: Region, canary: impl Canary) {
-    let (mut word, rest) = canary.words();
-    let mut at = 0;
-    while at < region.len {
-        let bytes = (region.len - at).min(8);
-        // SAFETY: so many bytes are left of the region.
-        unsafe {
-            region.start.add(at).copy_from_nonoverlapping(NonNull::from(&word).cast(), bytes)
-        };
-        at += bytes;
-        word = rest;
-    }
-}
-
-/// The offset of the first byte of a region that is not that of the canary.
-///
-/// # Safety
-/// It can be read.
-unsafe fn first_change(region: Region, canary: impl Canary) -> Option<usize> {
-    let (mut word, rest) = canary.words();
-    let mut at = 0;
-    while at < region.len {
-        let bytes = (region.len - at).min(8);
-        let mut found = word;
-        // SAFETY: so many bytes are left of the region.
-        unsafe {
-            NonNull::from(&mut found).cast().copy_from_nonoverlapping(region.start.add(at), bytes)
-        };
-        if found != word {
-            return Some(at + (found ^ word).trailing_zeros() as usize / 8);
+    /// Calls `f` with offsets in a region of `len` bytes, at least eight, and the eight bytes that are to be there, so
+    /// that all are covered, some twice, until it answers false.
+    #[inline(always)]
+    fn words(self, len: usize, mut f: impl FnMut(usize, u64) -> bool) {
+        let last = len - 8;
+        let mut more = f(0, self.first());
+        let mut at = 8;
+        while more && at < last {
+            more = f(at, self.word);
+            at += 8;
         }
-        at += bytes;
-        word = rest;
+        if more && last > 0 {
+            f(last, self.at(last));
+        }
     }
-    None
+
+    /// The byte at an offset.
+    fn byte(self, offset: usize) -> u8 {
+        if offset == 0 { self.first() as u8 } else { self.at(offset) as u8 }
+    }
+
+    /// Fills a region.
+    ///
+    /// # Safety
+    /// It can be written to.
+    #[inline(always)]
+    unsafe fn fill(self, region: Region) {
+        let Region { start, len } = region;
+        // SAFETY: all of it lies in the region.
+        unsafe {
+            if len >= 8 {
+                self.words(len, |at, word| {
+                    start.add(at).cast::<u64>().write_unaligned(word);
+                    true
+                });
+            } else {
+                (0..len).for_each(|at| start.add(at).write(self.byte(at)));
+            }
+        }
+    }
+
+    /// The offset of the first byte of a region that is another.
+    ///
+    /// # Safety
+    /// It can be read.
+    #[inline(always)]
+    unsafe fn first_change(self, region: Region) -> Option<usize> {
+        let Region { start, len } = region;
+        // SAFETY: all of it lies in the region.
+        unsafe {
+            if len < 8 {
+                return (0..len).find(|&at| start.add(at).read() != self.byte(at));
+            }
+            let mut change = None;
+            self.words(len, |at, word| {
+                let difference = start.add(at).cast::<u64>().read_unaligned() ^ word;
+                if difference != 0 {
+                    change = Some(at + difference.trailing_zeros() as usize / 8);
+                }
+                difference == 0
+            });
+            change
+        }
+    }
 }

@@ -4,11 +4,11 @@
 //! The fast ways of a cache know nothing of armours. So they are led to a slot that never has objects, and to a
 //! map without granules, and every call comes here.
 
-use super::{Cache, caches, is_noted, own, own_object, release_bare, tls};
+use super::{Cache, caches, own_object, release_bare, tls};
 use crate::armour::{Quarantine, Region};
 use crate::error::{Error, Origin};
 use crate::pool::{Bare, Claim, Fault, MIN_ALIGNMENT, Request, Wanted};
-use crate::slab::{ClassId, Dice, MAX_OBJECT};
+use crate::slab::{Annex, ClassId, Dice, MAX_OBJECT, Slot};
 use crate::system::{self, default_pool, untouchable_pool};
 use core::ptr::NonNull;
 
@@ -46,13 +46,11 @@ struct Own;
 impl Bare for Own {
     fn take(&self, request: Request) -> Result<(Region, bool), Error> {
         let Request { size, alignment } = request;
-        if size <= MAX_OBJECT && alignment <= MIN_ALIGNMENT {
-            let len = ClassId::holding(size).class().size as usize;
-            if let Some(start) = alloc_at_random(size) {
-                return Ok((Region { start, len }, false));
-            }
+        let fits = size <= MAX_OBJECT && alignment <= MIN_ALIGNMENT;
+        match fits.then(|| self.take_object(size)).flatten() {
+            Some(object) => Ok((object, false)),
+            None => default_pool().take(request),
         }
-        default_pool().take(request)
     }
 
     fn give(&self, block: NonNull<u8>) -> Result<(), Error> {
@@ -60,34 +58,42 @@ impl Bare for Own {
     }
 
     fn holding(&self, address: usize) -> Option<Region> {
-        own_region(address).or_else(|| default_pool().holding(address))
+        self.object_holding(address).or_else(|| default_pool().holding(address))
     }
 
+    #[inline]
+    fn take_object(&self, bytes: usize) -> Option<Region> {
+        let cache = tls::get();
+        let id = ClassId::holding(bytes);
+        let len = id.class().size as usize;
+        let start = take_at_random(&cache.slots[id.index()], cache)
+            .or_else(|| own_object(bytes, take_at_random))?;
+        Some(Region { start, len })
+    }
+
+    /// Of a span of the heap that caches know, whoever owns it.
+    #[inline]
+    fn object_holding(&self, address: usize) -> Option<Region> {
+        let map = tls::get().spans();
+        let span = map.holding(address)?;
+        // SAFETY: the map has a descriptor for every granule.
+        let descriptor = unsafe { span.as_ref() };
+        let (offset, (word, bit)) = descriptor.object_holding(address)?;
+        // SAFETY: spans of the heap that caches know have an annex.
+        let is_noted = unsafe { Annex::of(span).as_ref() }.remote.is_noted(word, bit);
+        let start = NonNull::new(map.base_of(span).wrapping_add(offset))?;
+        (!is_noted).then(|| Region { start, len: descriptor.object_size() })
+    }
+
+    #[inline]
     fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> Option<T> {
         tls::get().with_ward(|ward| f(&mut ward.quarantine))
     }
 }
 
-fn alloc_at_random(size: usize) -> Option<NonNull<u8>> {
-    let cache = own()?;
-    let slot = &cache.slots[ClassId::holding(size).index()];
-    cache.with_ward(|ward| slot.alloc_at_random(&mut ward.dice)).flatten().or_else(|| {
-        own_object(size, |slot, cache| {
-            cache.with_ward(|ward| slot.alloc_at_random(&mut ward.dice)).flatten()
-        })
-    })
-}
-
-/// The live object that holds `address`, in a span of the heap that caches know.
-fn own_region(address: usize) -> Option<Region> {
-    let map = tls::get().spans();
-    let span = map.holding(address)?;
-    // SAFETY: the map has a descriptor for every granule.
-    let descriptor = unsafe { span.as_ref() };
-    let offset = descriptor.live_offset(address)?;
-    let start = NonNull::new(map.base_of(span).wrapping_add(offset))?;
-    let is_noted = is_noted(descriptor, start.addr().get());
-    (!is_noted).then(|| Region { start, len: descriptor.object_size() })
+#[inline]
+fn take_at_random(slot: &Slot, cache: &Cache) -> Option<NonNull<u8>> {
+    cache.with_ward(|ward| slot.alloc_at_random(&mut ward.dice)).flatten()
 }
 
 #[inline]
@@ -95,13 +101,24 @@ pub(super) fn alloc(wanted: Wanted) -> Result<NonNull<u8>, Error> {
     if wanted.size == 0 {
         return untouchable_pool().alloc_aligned(wanted.alignment, 1);
     }
-    default_pool().alloc_armoured(&Own, wanted).map(|block| block.address)
+    match default_pool().alloc_at_once(&Own, wanted) {
+        Some(block) => Ok(block),
+        None => default_pool().alloc_armoured(&Own, wanted).map(|block| block.address),
+    }
 }
 
 #[inline]
 pub(super) fn release(block: NonNull<u8>, claim: Claim) -> Result<(), Error> {
-    let address = block.addr().get();
-    match default_pool().release_armoured(&Own, address, claim) {
+    if default_pool().release_at_once(&Own, block.addr().get(), claim) {
+        return Ok(());
+    }
+    release_other(block, claim)
+}
+
+#[cold]
+#[inline(never)]
+fn release_other(block: NonNull<u8>, claim: Claim) -> Result<(), Error> {
+    match default_pool().release_armoured(&Own, block.addr().get(), claim) {
         Err(Error::NotInPool { .. } | Error::OtherPool { .. })
             if untouchable_pool().owns(block.as_ptr()) =>
         {

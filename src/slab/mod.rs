@@ -564,10 +564,8 @@ impl Slab {
 
     /// The live object that holds `address`, inside the span: its offset there, and its bytes.
     pub(crate) fn live_object(&self, span: &Span, address: usize) -> Option<(usize, usize)> {
-        let offset = span.live_offset(address)?;
-        let noted = |bit| self.is_noted(span, bit);
-        let is_noted = span.bit_of(span.base() + offset).is_some_and(noted);
-        (!is_noted).then(|| (offset, span.object_size()))
+        let (offset, bit) = span.object_holding(address)?;
+        (!self.is_noted(span, bit)).then(|| (offset, span.object_size()))
     }
 
     /// Whether another thread than the span's owner released an object, and it is not collected.

@@ -352,13 +352,14 @@ impl Span {
         }
     }
 
-    /// The offset in the span of the live object that holds `address`, which is inside the span.
-    pub(crate) fn live_offset(&self, address: usize) -> Option<usize> {
-        match self.place(address) {
-            Place::Live => Some(address - self.base()),
-            Place::Interior(offset) => Some(offset),
-            Place::Free | Place::Padding => None,
-        }
+    /// The object that holds `address`, an address in the span, unless the owner knows it as free: its offset in the
+    /// span, and its word and bit.
+    #[inline]
+    pub(crate) fn object_holding(&self, address: usize) -> Option<(usize, (usize, u64))> {
+        let offset = (address as u32).wrapping_sub(self.base.load(Relaxed));
+        let (index, _) = locate(&self.magic.load(Relaxed), offset);
+        let is_live = index < self.capacity() && !self.is_free(index);
+        is_live.then(|| (index * self.object_size(), (index / WORD, 1 << (index % WORD))))
     }
 
     /// Whether object `index` is free.

@@ -23,9 +23,12 @@ pub(crate) use found::{found, set_found_handler_if_none};
 use super::MemoryPool;
 use super::heap::{Fresh, Heap, MIN_ALIGNMENT, Request};
 use super::inner::Inner;
-use crate::armour::{self, Damaged, Key, MOST_UNGUARDED, PAGE, Quarantine, Region, Suit, Worn};
+use crate::armour::{
+    self, Damaged, Key, MOST_UNGUARDED, PAGE, Quarantine, Region, Suit, Worn, Wound,
+};
 use crate::buddy::Kind;
 use crate::error::{Error, Origin};
+use crate::slab::MAX_OBJECT;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicUsize;
@@ -71,6 +74,16 @@ pub(crate) trait Bare {
     /// The live block that holds `address`.
     fn holding(&self, address: usize) -> Option<Region>;
 
+    /// The same for an object of a span that can be had at once, without a lock.
+    fn take_object(&self, _bytes: usize) -> Option<Region> {
+        None
+    }
+
+    /// The live block that holds `address`, if it is an object that can be found at once.
+    fn object_holding(&self, _address: usize) -> Option<Region> {
+        None
+    }
+
     /// Does something to the quarantine; `None` if there is none.
     fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> Option<T>;
 }
@@ -105,7 +118,16 @@ pub struct Claim {
 impl Claim {
     /// What a pool's own functions know: they release whatever the pool holds.
     pub(crate) const POOL: Claim = Claim { origin: None, size: None };
+
+    #[inline]
+    fn is_true_of(self, worn: &Worn) -> bool {
+        self.origin.is_none_or(|origin| origin == worn.origin)
+            && self.size.is_none_or(|size| size == worn.size)
+    }
 }
+
+/// The most bytes of the user's that an object can have.
+const MOST_AT_ONCE: usize = MAX_OBJECT - 64;
 
 /// What a hardened pool has beside what every pool has.
 pub(crate) struct Hardened {
@@ -200,9 +222,45 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         unsafe { &*hardened }
     }
 
+    #[inline]
     fn suit(&self, block: Region) -> Suit {
         let Hardened { key, guards, .. } = self.hardened();
         Suit { key: *key, block, guarded: block.len > MOST_UNGUARDED && guards.is_some() }
+    }
+
+    /// Allocates an object that can be had at once, and puts its armour on.
+    #[inline]
+    pub(crate) fn alloc_at_once(&self, bare: &impl Bare, wanted: Wanted) -> Option<NonNull<u8>> {
+        let Wanted { size, alignment, origin } = wanted;
+        if size > MOST_AT_ONCE || alignment > MIN_ALIGNMENT {
+            return None;
+        }
+        let block = bare.take_object(armour::bytes_for(size, MIN_ALIGNMENT)?)?;
+        self.wipe_if_written(block);
+        let suit = Suit { key: self.hardened().key, block, guarded: false };
+        // SAFETY: the block is ours, and large enough.
+        Some(unsafe { suit.put_on(size, MIN_ALIGNMENT, origin) })
+    }
+
+    /// Releases a block that starts at `address` and can be found at once, into quarantine. False if it can't, or if
+    /// there is something to say about it.
+    #[inline]
+    pub(crate) fn release_at_once(&self, bare: &impl Bare, address: usize, claim: Claim) -> bool {
+        let Some(block) = bare.object_holding(address) else { return false };
+        let suit = Suit { key: self.hardened().key, block, guarded: false };
+        // SAFETY: the block is live, so it can be read, and the caller gives it up.
+        unsafe {
+            let Ok(worn) = suit.look() else { return false };
+            let is_it = worn.is_live && worn.user.addr().get() == address;
+            if !is_it || !claim.is_true_of(&worn) || suit.wound(&worn).is_some() {
+                return false;
+            }
+            if !suit.retire(&worn) {
+                return false;
+            }
+        }
+        self.confine(bare, block);
+        true
     }
 
     /// Allocates a block and puts its armour on; says whether its bytes are zero.
@@ -237,13 +295,13 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     fn wipe_if_written(&self, block: Region) {
         // SAFETY: the block is ours, and a multiple of 16 bytes.
         let Some(offset) = (unsafe { armour::first_nonzero(block) }) else { return };
-        // SAFETY: as above.
-        unsafe { block.start.write_bytes(0, block.len) };
         self.found_written(block, offset);
     }
 
     #[cold]
     fn found_written(&self, block: Region, offset: usize) {
+        // SAFETY: the block is the caller's.
+        unsafe { block.start.write_bytes(0, block.len) };
         let block = block.start.addr().get();
         self.lock().count_misuse();
         found(&Error::WrittenAfterRelease { pointer: block + offset, block });
@@ -260,49 +318,61 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     /// The live block that starts at `address`, for whoever uses it.
+    #[inline]
     fn block_at(&self, bare: &impl Bare, address: usize) -> Result<Block, Error> {
-        let pointer = address;
         let Some(block) = bare.holding(address) else { return Err(self.misuse(address)) };
         let suit = self.suit(block);
         // SAFETY: the block is live, so it can be read, or, if it is guarded, its header can.
-        let error = match unsafe { suit.look() } {
-            Ok(worn) => {
-                let (size, start) = (worn.size, worn.user.addr().get());
-                let offset = address.wrapping_sub(start);
-                match worn.is_live {
-                    true if offset == 0 => return Ok(Block::Armoured(suit, worn)),
-                    true if offset < size => Error::InteriorPointer { pointer, block: start, size },
-                    true => Error::NotInPool { pointer },
-                    false => Error::AlreadyReleased { pointer, size },
-                }
+        match unsafe { suit.look() } {
+            Ok(worn) if worn.is_live && worn.user.addr().get() == address => {
+                Ok(Block::Armoured(suit, worn))
             }
-            Err(Damaged)
-                if block.start.addr().get() == address
-                    && self.hardened().early(block).is_some() =>
-            {
-                return Ok(Block::Early(block));
-            }
-            Err(Damaged) => Error::Underrun { pointer, offset: 0 },
-        };
+            Err(Damaged) if self.is_early(block, address) => Ok(Block::Early(block)),
+            other => Err(self.diagnose(address, other)),
+        }
+    }
+
+    #[cold]
+    fn is_early(&self, block: Region, address: usize) -> bool {
+        block.start.addr().get() == address && self.hardened().early(block).is_some()
+    }
+
+    /// Why a pointer into a live bare block is none to its user's bytes.
+    #[cold]
+    fn diagnose(&self, pointer: usize, worn: Result<Worn, Damaged>) -> Error {
         self.lock().count_misuse();
-        Err(error)
+        let Ok(worn) = worn else { return Error::Underrun { pointer, offset: 0 } };
+        let (size, block) = (worn.size, worn.user.addr().get());
+        if !worn.is_live {
+            Error::AlreadyReleased { pointer, size }
+        } else if pointer.wrapping_sub(block) < size {
+            Error::InteriorPointer { pointer, block, size }
+        } else {
+            Error::NotInPool { pointer }
+        }
     }
 
     /// Whether what is claimed of a live block is true, and nothing was written beside its bytes.
+    #[inline]
     fn accept(&self, suit: Suit, worn: &Worn, claim: Claim) -> Result<(), Error> {
-        let (pointer, size) = (worn.user.addr().get(), worn.size);
         // SAFETY: the block is live, and the caller's to release.
-        let error = if let Some(wound) = unsafe { suit.wound(worn) } {
-            wounded(worn, wound)
-        } else if claim.origin.is_some_and(|origin| origin != worn.origin) {
-            Error::OriginMismatch { pointer, origin: worn.origin }
-        } else if let Some(given) = claim.size.filter(|&given| given != size) {
-            Error::SizeMismatch { pointer, given, size }
+        let wound = unsafe { suit.wound(worn) };
+        if claim.is_true_of(worn) && wound.is_none() {
+            Ok(())
         } else {
-            return Ok(());
-        };
+            Err(self.refuse(worn, claim, wound))
+        }
+    }
+
+    #[cold]
+    fn refuse(&self, worn: &Worn, claim: Claim, wound: Option<Wound>) -> Error {
         self.lock().count_misuse();
-        Err(error)
+        let (pointer, size, origin) = (worn.user.addr().get(), worn.size, worn.origin);
+        match (wound, claim.size) {
+            (Some(wound), _) => wounded(worn, wound),
+            (None, Some(given)) if given != size => Error::SizeMismatch { pointer, given, size },
+            (None, _) => Error::OriginMismatch { pointer, origin },
+        }
     }
 
     /// Releases the block that starts at `address`: into quarantine.
@@ -332,8 +402,15 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if suit.guarded {
             self.close_retired(suit, &worn);
         }
-        match bare.quarantine(|quarantine| quarantine.push(suit.block)) {
-            None => self.discharge(bare, suit.block),
+        self.confine(bare, suit.block);
+        Ok(())
+    }
+
+    /// Puts a retired block into quarantine, and gives back what leaves it for that.
+    #[inline]
+    fn confine(&self, bare: &impl Bare, block: Region) {
+        match bare.quarantine(|quarantine| quarantine.push(block)) {
+            None => self.discharge(bare, block),
             Some(mut out) => {
                 while let Some(block) = out {
                     self.discharge(bare, block);
@@ -341,7 +418,6 @@ impl<R: RelaxStrategy> MemoryPool<R> {
                 }
             }
         }
-        Ok(())
     }
 
     /// Wipes and closes the user's pages of a retired block.
