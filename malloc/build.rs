@@ -18,4 +18,19 @@ fn main() {
     ] {
         println!("cargo::rustc-cdylib-link-arg=-Wl,{argument}");
     }
+    // The unwinder, which traces calls; Rust's runtime refers to it too. From the static library, so that no
+    // program loads `libgcc_s` for our sake, 84 KiB of one that may have little else.
+    if let Some(folder) = folder_of("libgcc_eh.a") {
+        println!("cargo::rustc-link-search=native={folder}");
+        println!("cargo::rustc-link-lib=static:-bundle=gcc_eh");
+    }
+}
+
+/// Where the C compiler has a library of its own.
+fn folder_of(library: &str) -> Option<String> {
+    let compiler = cc::Build::new().try_get_compiler().ok()?;
+    let answer = compiler.to_command().arg(format!("-print-file-name={library}")).output().ok()?;
+    let file = String::from_utf8(answer.stdout).ok()?;
+    let folder = std::path::Path::new(file.trim()).parent()?.to_str()?;
+    (!folder.is_empty()).then(|| folder.to_owned())
 }

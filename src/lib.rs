@@ -21,6 +21,7 @@
 //! | `pool` | heaps, lock, limits, statistics: [`MemoryPool`] |
 //! | `os` | reserve, commit, purge: the only door to the system |
 //! | `system` | heaps from the system, the default pool |
+//! | `sampled` | blocks on pages of their own, with a record |
 //! | `cache` | per-thread caches of the default pool |
 //! | [`heap`] | owned chunks of the default pool |
 //! | `ffi` | the C ABI |
@@ -46,6 +47,9 @@ mod pool;
 mod os;
 #[cfg(feature = "system")]
 mod system;
+
+#[cfg(feature = "system")]
+mod sampled;
 
 #[cfg(feature = "system")]
 #[doc(hidden)]

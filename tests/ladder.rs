@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Lowest first; `lib.rs` shows the same order.
-const LADDER: [&str; 11] =
-    ["error", "bits", "buddy", "slab", "armour", "pool", "os", "system", "cache", "heap", "ffi"];
+const LADDER: [&str; 12] = [
+    "error", "bits", "buddy", "slab", "armour", "pool", "os", "system", "sampled", "cache", "heap",
+    "ffi",
+];
 
 /// The only layer that may stand beside these is the one of errors.
 const KNOWS_NO_LAYER: [&str; 3] = ["bits", "armour", "os"];

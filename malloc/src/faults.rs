@@ -1,10 +1,11 @@
-//! What a hardened program is told when it touches memory that is closed: which block it is, and how far off it
-//! was.
+//! What a program is told when it touches memory that is closed, about a guarded or a sampled block: which block
+//! it is, and how far off it was.
 //!
 //! The handler says so and takes itself away, so that the same access, made again, does what it would have done
 //! without us. A program that sets a handler of its own has the signal to itself.
 
 use crate::text::say;
+use crate::traces;
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
@@ -34,9 +35,12 @@ pub(crate) fn watch() {
 extern "C" fn tell(_signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
     // SAFETY: the kernel hands it to handlers that ask for it.
     let address = unsafe { (*info).si_addr() };
-    if let Some(fault) = cache::fault_at(address.addr()) {
+    if let Some((fault, record)) = cache::fault_at(address.addr()) {
         // SAFETY: it has no preconditions.
         let thread = unsafe { libc::gettid() };
         say(format_args!("access to {address:p}: {fault} (thread {thread})"));
+        if let Some(record) = record {
+            traces::say_record(&record);
+        }
     }
 }

@@ -9,15 +9,15 @@
 //! errno          the calling thread's error number               names nothing else
 //! text           messages, made on the stack                     errno
 //! settings       what the HEAPMASTER_* variables say             text
-//! misuse         a pointer that the pool refuses                 settings
+//! traces         who allocated and released a sampled block      text
+//! misuse         a pointer that the pool refuses                 settings, traces
 //! c              malloc, free and their family                   misuse
 //! introspection  mallinfo, malloc_stats, mallopt ...             text
 //! runtime        what the process has of the C++ runtime         names nothing else
 //! operators      operator new and delete                         c, runtime
 //! fork           a child that can allocate                       text
-//! faults         accesses to closed memory                       text
+//! faults         accesses to closed memory                       traces
 //! last_words     what becomes of a panic                         text
-//! unwind         the unwinder, which is never needed             names nothing else
 //! ```
 //!
 //! Every function here may be called before this library's constructor, by any thread, inside any other
@@ -41,7 +41,7 @@ mod operators;
 mod runtime;
 mod settings;
 mod text;
-mod unwind;
+mod traces;
 
 use core::ffi::{c_char, c_int};
 use heapmaster::cache;
@@ -54,6 +54,9 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     cache::set_found_handler(misuse::found_later);
     if settings::wants_hardened() {
         harden();
+    }
+    if let Some(interval) = settings::sample_interval() {
+        sample(interval);
     }
     last_words::prepare();
     fork::register();
@@ -70,6 +73,14 @@ fn harden() {
         faults::watch();
     } else {
         text::say(format_args!("not hardened: the program has allocated too much already"));
+    }
+}
+
+fn sample(interval: u32) {
+    traces::prepare();
+    // SAFETY: this is the constructor, the first code of the process, and is called once.
+    if unsafe { cache::sample(interval) } {
+        faults::watch();
     }
 }
 

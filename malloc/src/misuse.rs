@@ -5,9 +5,10 @@
 
 use crate::settings::{OnMisuse, on_misuse};
 use crate::text::say;
+use crate::traces;
 use core::fmt::Arguments;
 use core::ptr::NonNull;
-use heapmaster::Error;
+use heapmaster::{Error, cache};
 
 /// Reports that `function` was called with `block`, and aborts unless the settings say otherwise.
 ///
@@ -15,23 +16,23 @@ use heapmaster::Error;
 #[cold]
 #[inline(never)]
 pub(crate) fn refused(function: &str, block: NonNull<u8>, error: &Error) {
-    report(format_args!("{function}({block:p}): {error}"));
+    report(format_args!("{function}({block:p}): {error}"), error);
 }
 
 /// Reports what was found in a call that had nothing to do with it: a block that was released twice, by two
 /// threads, or one that was written to after its release.
 #[cold]
 pub(crate) fn found_later(error: &Error) {
-    report(format_args!("found later: {error}"));
+    report(format_args!("found later: {error}"), error);
 }
 
 /// Reports what was found when the program ended.
 #[cold]
 pub(crate) fn found_at_exit(error: &Error) {
-    report(format_args!("found at exit: {error}"));
+    report(format_args!("found at exit: {error}"), error);
 }
 
-fn report(what: Arguments<'_>) {
+fn report(what: Arguments<'_>, error: &Error) {
     let reaction = on_misuse();
     if reaction == OnMisuse::Ignore {
         return;
@@ -39,6 +40,9 @@ fn report(what: Arguments<'_>) {
     // SAFETY: it has no preconditions.
     let thread = unsafe { libc::gettid() };
     say(format_args!("{what} (thread {thread})"));
+    if let Some(record) = error.misused_pointer().and_then(cache::record_of) {
+        traces::say_record(&record);
+    }
     if reaction == OnMisuse::Abort {
         // SAFETY: no lock is held, and a handler of SIGABRT may do what it likes.
         unsafe { libc::abort() };

@@ -46,6 +46,13 @@ static MODE: Setting = Setting {
     chosen: AtomicU8::new(0),
 };
 
+static SAMPLE: Setting = Setting {
+    name: "HEAPMASTER_SAMPLE",
+    values: &["auto", "no", "1", "10", "100", "1000", "10000"],
+    meaning: "one in so many blocks up to 4 KiB has a page and a record of its own; auto: 1000 if hardened, or no",
+    chosen: AtomicU8::new(0),
+};
+
 static SIZES: Setting = Setting {
     name: "HEAPMASTER_CHECK_SIZES",
     values: &["no", "yes"],
@@ -60,7 +67,8 @@ static HELP: Setting = Setting {
     chosen: AtomicU8::new(0),
 };
 
-static SETTINGS: [&Setting; 6] = [&ON_MISUSE, &MODE, &SIZES, &DECAY, &STATISTICS_AT_EXIT, &HELP];
+static SETTINGS: [&Setting; 7] =
+    [&ON_MISUSE, &MODE, &SAMPLE, &SIZES, &DECAY, &STATISTICS_AT_EXIT, &HELP];
 
 /// Whether the pool is hardened. Relaxed everywhere, as the next: it stands for nothing but itself.
 pub(crate) static HARDENED: AtomicBool = AtomicBool::new(false);
@@ -98,6 +106,14 @@ pub(crate) fn pages_decay() -> bool {
 /// Whether the settings want a hardened pool.
 pub(crate) fn wants_hardened() -> bool {
     MODE.value() == "yes"
+}
+
+/// One in how many blocks is to be sampled; `None` if none is.
+pub(crate) fn sample_interval() -> Option<u32> {
+    match SAMPLE.value() {
+        "auto" => HARDENED.load(Relaxed).then_some(1000),
+        number => number.parse().ok(),
+    }
 }
 
 /// Takes note that the pool is hardened.

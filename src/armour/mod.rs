@@ -369,10 +369,10 @@ pub(crate) unsafe fn first_nonzero(region: Region) -> Option<usize> {
 
 /// Bytes that repeat, from the first byte of a region on.
 #[derive(Clone, Copy)]
-struct Canary {
-    word: u64,
+pub(crate) struct Canary {
+    pub(crate) word: u64,
     /// Whether the very first is zero instead.
-    ends_strings: bool,
+    pub(crate) ends_strings: bool,
 }
 
 impl Canary {
@@ -413,7 +413,7 @@ impl Canary {
     /// # Safety
     /// It can be written to.
     #[inline(always)]
-    unsafe fn fill(self, region: Region) {
+    pub(crate) unsafe fn fill(self, region: Region) {
         let Region { start, len } = region;
         // SAFETY: all of it lies in the region.
         unsafe {
@@ -433,7 +433,7 @@ impl Canary {
     /// # Safety
     /// It can be read.
     #[inline(always)]
-    unsafe fn first_change(self, region: Region) -> Option<usize> {
+    pub(crate) unsafe fn first_change(self, region: Region) -> Option<usize> {
         let Region { start, len } = region;
         // SAFETY: all of it lies in the region.
         unsafe {

@@ -3,7 +3,8 @@
 //! bit, and go to the pool as objects of them are released.
 
 use super::{Cache, caches, tls};
-use crate::system::{self, default_pool};
+use crate::sampled;
+use crate::system::{self, MemoryPool, default_pool, untouchable_pool};
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -11,6 +12,9 @@ use core::sync::atomic::Ordering::Relaxed;
 pub fn before_fork() {
     core::mem::forget(caches::lock());
     default_pool().before_fork();
+    untouchable_pool().before_fork();
+    MemoryPool::lock_registry();
+    sampled::before_fork();
 }
 
 /// Releases what [`before_fork`] took, in the parent.
@@ -20,6 +24,9 @@ pub fn before_fork() {
 pub unsafe fn after_fork_in_parent() {
     // SAFETY: the caller's promise.
     unsafe {
+        sampled::after_fork();
+        MemoryPool::unlock_registry();
+        untouchable_pool().after_fork();
         default_pool().after_fork();
         caches::force_unlock();
     }
@@ -31,10 +38,7 @@ pub unsafe fn after_fork_in_parent() {
 /// The calling thread is the copy of the one that called `before_fork`.
 pub unsafe fn after_fork_in_child() {
     // SAFETY: the caller's promise.
-    unsafe {
-        default_pool().after_fork();
-        caches::force_unlock();
-    }
+    unsafe { after_fork_in_parent() };
     system::after_fork_in_child();
     let own: *const Cache = tls::get();
     let mut at = NonNull::new(caches::lock().newest);

@@ -8,6 +8,7 @@ use super::{Cache, caches, own_object, release_bare, tls};
 use crate::armour::{Quarantine, Region};
 use crate::error::{Error, Origin};
 use crate::pool::{Bare, Claim, Fault, MIN_ALIGNMENT, Request, Wanted};
+use crate::sampled::{self, Record};
 use crate::slab::{Annex, ClassId, Dice, MAX_OBJECT, Slot};
 use crate::system::{self, default_pool, untouchable_pool};
 use core::ptr::NonNull;
@@ -150,6 +151,9 @@ pub(super) fn usable_size(block: NonNull<u8>) -> Result<usize, Error> {
 /// Gives a live block of the origin `from` the origin `to`, in a hardened pool. What is no such block stays as it
 /// is. Says which origin it had, if it is a live block.
 pub fn change_origin(block: *mut u8, from: Origin, to: Origin) -> Option<Origin> {
+    if sampled::holds(block.addr()) {
+        return sampled::change_origin(block.addr(), from, to);
+    }
     if !default_pool().is_hardened() {
         return None;
     }
@@ -167,19 +171,29 @@ pub unsafe fn harden() -> bool {
 
 /// Which block of the pool behind `malloc` was touched at an address that can't be. May be called by a signal
 /// handler: it waits for nothing.
-pub fn fault_at(address: usize) -> Option<Fault> {
+pub fn fault_at(address: usize) -> Option<(Fault, Option<Record>)> {
+    if let Some((fault, record)) = sampled::fault_at(address) {
+        return Some((fault, Some(record)));
+    }
     if !default_pool().is_hardened() {
         return None;
     }
     let is_empty = untouchable_pool().try_owns(address).unwrap_or(false);
-    if is_empty { Some(Fault::Empty) } else { default_pool().fault_at(address) }
+    let fault = if is_empty { Fault::Empty } else { default_pool().fault_at(address)? };
+    Some((fault, None))
+}
+
+/// Who allocated and released the block that `address` is in, if it is a sampled one.
+pub fn record_of(address: usize) -> Option<Record> {
+    sampled::record_of(address)
 }
 
 /// What something wrote, beside a live block of the pool behind `malloc`, or to one of the calling thread that
-/// waits in quarantine. Nothing if the pool is not hardened. Cost: a step a block.
+/// waits in quarantine; or beside a sampled block. Cost, if the pool is hardened: a step a block.
 pub fn first_wound() -> Option<Error> {
-    if !default_pool().is_hardened() {
-        return None;
+    let sampled = sampled::first_wound();
+    if sampled.is_some() || !default_pool().is_hardened() {
+        return sampled;
     }
     default_pool().first_stain(&Own).or_else(|| default_pool().first_wound())
 }

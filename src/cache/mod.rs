@@ -26,12 +26,14 @@ mod tests;
 mod tls;
 
 pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
-pub use hardened::{change_origin, fault_at, first_wound, harden};
+pub use hardened::{change_origin, fault_at, first_wound, harden, record_of};
 
 use crate::error::Error;
 use crate::pool::MIN_ALIGNMENT;
 use crate::pool::found;
 pub use crate::pool::{Claim, Fault, Wanted, set_found_handler};
+use crate::sampled;
+pub use crate::sampled::{Record, Trace, TraceFn, set_tracer};
 pub use crate::slab::MAX_OBJECT;
 use crate::slab::remote::{Inbox, unmarked};
 use crate::slab::{Annex, CLASSES, ClassId, Place, Refused, Slot, Span, SpanMap, State};
@@ -326,6 +328,12 @@ impl Cache {
 
     /// Gives back all that its thread will not use any more.
     fn leave(&self) {
+        self.give_all();
+        default_pool().leave(&self.inbox);
+    }
+
+    /// Gives back the spans that are current or have room.
+    fn give_all(&self) {
         for id in ClassId::all() {
             let slot = &self.slots[id.index()];
             if let Some(current) = slot.span(true) {
@@ -339,8 +347,21 @@ impl Cache {
             self.taken[id.index()].set(0);
         }
         self.kept.set(0);
-        default_pool().leave(&self.inbox);
     }
+}
+
+/// Samples one in so many of the blocks that take the slow way; see `sampled`. False if that can't be.
+///
+/// # Safety
+/// The process has a single thread, which is in no function of this library, and this is called once.
+pub unsafe fn sample(interval: u32) -> bool {
+    // SAFETY: the caller's promise.
+    let sampled = unsafe { sampled::enable(interval) };
+    if sampled {
+        // Nothing is at hand, so that the first blocks take the slow way.
+        tls::get().give_all();
+    }
+    sampled
 }
 
 /// Allocates a block of at least `size` bytes from the default pool, by way of the thread's cache; `None` if
@@ -357,6 +378,11 @@ pub fn alloc(size: usize) -> Option<NonNull<u8>> {
 #[cold]
 #[inline(never)]
 pub fn alloc_slow(wanted: Wanted) -> Result<NonNull<u8>, Error> {
+    if sampled::is_due()
+        && let Some(block) = sampled::sample(wanted)
+    {
+        return Ok(block);
+    }
     if default_pool().is_hardened() {
         return hardened::alloc(wanted);
     }
@@ -439,6 +465,9 @@ fn after_release(address: usize) {
 #[cold]
 #[inline(never)]
 pub unsafe fn release_slow(block: NonNull<u8>, claim: Claim) -> Result<(), Error> {
+    if sampled::holds(block.addr().get()) {
+        return sampled::release(block.addr().get(), claim);
+    }
     if default_pool().is_hardened() {
         return hardened::release(block, claim);
     }
@@ -499,6 +528,10 @@ pub fn object_size(address: usize) -> Option<usize> {
 /// # Safety
 /// As for `MemoryPool::resize`.
 pub unsafe fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<NonNull<u8>, Error> {
+    if sampled::holds(block.addr().get()) {
+        // SAFETY: passed on to the caller.
+        return unsafe { resize_sampled(block, size, claim) };
+    }
     if default_pool().is_hardened() {
         return hardened::resize(block, size, claim);
     }
@@ -506,11 +539,35 @@ pub unsafe fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<No
     unsafe { default_pool().resize(block, size) }
 }
 
+/// Moves a sampled block.
+///
+/// # Safety
+/// As for [`resize`].
+#[cold]
+unsafe fn resize_sampled(
+    block: NonNull<u8>,
+    size: usize,
+    claim: Claim,
+) -> Result<NonNull<u8>, Error> {
+    let address = block.addr().get();
+    let old_size = sampled::size(address)?;
+    let new = alloc_slow(Wanted::bytes(size))?;
+    // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes.
+    unsafe { new.copy_from_nonoverlapping(block, old_size.min(size)) };
+    sampled::release(address, claim).map(|()| new).inspect_err(|_| {
+        // SAFETY: nobody knows the new block.
+        let _ = unsafe { release_slow(new, Claim::POOL) };
+    })
+}
+
 /// Bytes that may be used of a live block, as `MemoryPool::usable_size` says.
 ///
 /// # Errors
 /// As `MemoryPool::usable_size`.
 pub fn usable_size(block: NonNull<u8>) -> Result<usize, Error> {
+    if sampled::holds(block.addr().get()) {
+        return sampled::size(block.addr().get());
+    }
     if default_pool().is_hardened() {
         return hardened::usable_size(block);
     }
@@ -524,7 +581,7 @@ pub fn usable_size(block: NonNull<u8>) -> Result<usize, Error> {
 /// `SizeMismatch`; as `MemoryPool::usable_size`.
 pub fn check_size(block: NonNull<u8>, given: usize, alignment: usize) -> Result<(), Error> {
     let size = usable_size(block)?;
-    let may_be = if default_pool().is_hardened() {
+    let may_be = if default_pool().is_hardened() || sampled::holds(block.addr().get()) {
         given == size
     } else {
         // No block is more than twice as large as what it was allocated, or last resized, for.

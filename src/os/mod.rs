@@ -43,6 +43,12 @@ fn errno_location() -> *mut i32 {
     unsafe { libc::__errno_location() }
 }
 
+/// The calling thread's number, as the system knows it.
+pub(crate) fn thread_number() -> u32 {
+    // SAFETY: it has no preconditions.
+    unsafe { raw::call(libc::SYS_gettid, []) as u32 }
+}
+
 /// Does what may change `errno` without changing it.
 fn keeping_errno<T>(f: impl FnOnce() -> T) -> T {
     let before = errno();

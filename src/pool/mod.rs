@@ -551,23 +551,35 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
 /// Forking with the pool in use by other threads.
 impl<R: RelaxStrategy> MemoryPool<R> {
-    /// Takes the pool's locks and the registry's, so that a fork finds neither half-way through a change.
-    pub fn before_fork(&self) {
+    /// Takes the pool's locks, so that a fork finds it not half-way through a change.
+    pub(crate) fn before_fork(&self) {
         core::mem::forget(self.growth.lock());
         core::mem::forget(self.lock());
-        registry::lock_for_fork::<R>();
     }
 
     /// Releases what [`MemoryPool::before_fork`] took: in the parent, and in the child.
     ///
     /// # Safety
     /// The calling thread called `before_fork`, or it is the copy of the thread that did.
-    pub unsafe fn after_fork(&self) {
+    pub(crate) unsafe fn after_fork(&self) {
         // SAFETY: the caller's promise.
         unsafe {
-            registry::unlock_after_fork();
             self.inner.force_unlock();
             self.growth.force_unlock();
         }
+    }
+
+    /// Takes the lock of the registry, which comes after those of all pools.
+    pub(crate) fn lock_registry() {
+        registry::lock_for_fork::<R>();
+    }
+
+    /// Releases what [`MemoryPool::lock_registry`] took.
+    ///
+    /// # Safety
+    /// As for [`MemoryPool::after_fork`].
+    pub(crate) unsafe fn unlock_registry() {
+        // SAFETY: the caller's promise.
+        unsafe { registry::unlock_after_fork() }
     }
 }
