@@ -1,0 +1,3 @@
+module heapmaster
+
+go 1.19

@@ -1,0 +1,150 @@
+module HeapMaster
+  # What a pool has, and has done. Sizes are in bytes.
+  Statistics = Struct.new(*Library::PoolStatistics.members.drop(1).map(&:to_sym))
+
+  # A block as Pool#walk shows it.
+  BlockInfo = Struct.new(:address, :size, :live)
+
+  # A set of heaps, out of which blocks are allocated. Any thread may use it. What is never released lives until
+  # the pool is closed, at the latest when it is garbage. Every method raises ClosedError once it is closed.
+  class Pool
+    # A pool that is closed at the end of the block, if there is one.
+    def self.open
+      pool = new
+      return pool unless block_given?
+
+      begin
+        yield pool
+      ensure
+        pool.close
+      end
+    end
+
+    def initialize
+      @handle = Error.unless_pointer(Library.hl_pool_new)
+      @buffers = []
+      # A pool is closed under it, so that no call of another thread can be inside.
+      @mutex = Mutex.new
+      ObjectSpace.define_finalizer(self, self.class.send(:deleter, @handle, @buffers))
+    end
+
+    # Must not know the pool, which it would keep, but has its buffers to the end.
+    def self.deleter(handle, buffers)
+      proc do
+        Library.hl_pool_delete(handle)
+        buffers.clear
+      end
+    end
+    private_class_method :deleter
+
+    # Ends the pool and its blocks; its heaps are the caller's again. Harmless if it is closed.
+    def close
+      @mutex.synchronize do
+        next unless @handle
+
+        Error.unless_succeeded(Library.hl_pool_delete(@handle))
+        ObjectSpace.undefine_finalizer(self)
+        @handle = nil
+        @buffers.clear
+      end
+    end
+
+    def closed?
+      @handle.nil?
+    end
+
+    # Adds the memory of a Fiddle::Pointer that knows its size as a heap. The pool keeps it.
+    def add_heap(buffer)
+      raise TypeError, "a heap is a Fiddle::Pointer" unless buffer.is_a?(Fiddle::Pointer)
+
+      use do |handle|
+        Error.unless_succeeded(Library.hl_add_heap(handle, buffer, buffer.size))
+        @buffers << buffer
+      end
+      self
+    end
+
+    # Adds a heap that grows to max_size bytes of the system's memory; 0 stands for all that can be had.
+    def add_system_heap(max_size = 0)
+      use { |handle| Error.unless_succeeded(Library.hl_add_system_heap(handle, max_size)) }
+      self
+    end
+
+    # Allocates a block, of which the bytes are not defined. It is released at the end of the Ruby block, if
+    # there is one.
+    def alloc(size, &user)
+      new_block(size, user) { |handle| Library.hl_alloc(handle, size) }
+    end
+
+    # As alloc, but the bytes are zero.
+    def alloc_zeroed(size, &user)
+      new_block(size, user) { |handle| Library.hl_alloc_zeroed(handle, 1, size) }
+    end
+
+    # As alloc, but the address is a multiple of alignment, a power of two.
+    def alloc_aligned(alignment, size, &user)
+      new_block(size, user) { |handle| Library.hl_alloc_aligned(handle, alignment, size) }
+    end
+
+    # Whether an address lies in one of the pool's heaps.
+    def owns?(address)
+      use { |handle| !Library.hl_owns(handle, address).zero? }
+    end
+
+    # Lets the blocks take at most so many bytes of the heaps; 0 lifts the limit.
+    def limit=(size)
+      use { |handle| Error.unless_succeeded(Library.hl_pool_set_limit(handle, size)) }
+    end
+
+    # What the pool has now, and has done.
+    def statistics
+      raw = Library::PoolStatistics.malloc(Fiddle::RUBY_FREE)
+      raw.struct_size = Library::PoolStatistics.size
+      use { |handle| Error.unless_succeeded(Library.hl_pool_stats(handle, raw)) }
+      Statistics.new(*Statistics.members.map { |name| raw.public_send(name) })
+    end
+
+    # Raises Corrupted if an invariant of the pool's books does not hold.
+    def check
+      use { |handle| Error.unless_succeeded(Library.hl_pool_check(handle)) }
+    end
+
+    # All blocks, live and free, in the order of their addresses.
+    def walk
+      blocks = []
+      visit = Fiddle::Closure::BlockCaller.new(Fiddle::TYPE_CHAR, [Fiddle::TYPE_VOIDP] * 2) do |pointer, _|
+        block = Library::BlockInfo.new(pointer)
+        blocks << BlockInfo.new(block.address.to_i, block.size, block.state == Library::BLOCK_LIVE)
+        1
+      end
+      # An exception from elsewhere must not unwind through the library.
+      Thread.handle_interrupt(Object => :never) do
+        use { |handle| Error.unless_succeeded(Library.hl_pool_walk(handle, visit, nil)) }
+      end
+      blocks
+    end
+
+    # Hands the library's handle to the Ruby block, if the pool is open.
+    def use # :nodoc:
+      @mutex.synchronize do
+        raise ClosedError unless @handle
+
+        yield @handle
+      end
+    end
+
+    private
+
+    def new_block(size, user)
+      address = use { |handle| Error.unless_pointer(yield(handle)).to_i }
+      block = Block.new(self, address, size)
+      return block unless user
+
+      begin
+        user.call(block)
+      ensure
+        block.release if block.live?
+      end
+    end
+  end
+end
