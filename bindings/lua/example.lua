@@ -18,9 +18,6 @@ for _, byte in ipairs({ zeros:read():byte(1, -1) }) do
 end
 print("sum of the zeroed bytes: " .. sum)
 
-greeting:resize(5000)
-print("after a resize to 5000: " .. greeting:read(0, 5))
-
 zeros:release()
 local _, refusal = pcall(zeros.release, zeros)
 print(("second release: %s: %s"):format(refusal.name, refusal.message))
@@ -31,5 +28,8 @@ print("live blocks: " .. statistics.live_blocks)
 print("allocations: " .. statistics.allocations)
 print("releases: " .. statistics.releases)
 print("misuses: " .. statistics.misuses)
+
+greeting:resize(5000)
+print("after a resize to 5000: " .. greeting:read(0, 5))
 pool:check()
 pool:close()

@@ -17,9 +17,6 @@ try {
     console.log('in the buffer:', buffer.includes('hello') ? 'yes' : 'no');
     console.log('sum of the zeroed bytes:', zeros.read().reduce((sum, byte) => sum + byte));
 
-    greeting.resize(5000);
-    console.log('after a resize to 5000:', greeting.read(0, 5).toString());
-
     zeros.release();
     try {
         zeros.release();
@@ -34,6 +31,9 @@ try {
     console.log('allocations:', statistics.allocations);
     console.log('releases:', statistics.releases);
     console.log('misuses:', statistics.misuses);
+
+    greeting.resize(5000);
+    console.log('after a resize to 5000:', greeting.read(0, 5).toString());
     pool.check();
 } finally {
     pool.close();

@@ -13,9 +13,6 @@ with Pool() as pool:
     print("in the buffer:", "yes" if b"hello" in buffer else "no")
     print("sum of the zeroed bytes:", sum(zeros.view))
 
-    greeting.resize(5000)
-    print("after a resize to 5000:", greeting.view[:5].tobytes().decode())
-
     zeros.release()
     try:
         zeros.release()
@@ -28,4 +25,7 @@ with Pool() as pool:
     print("allocations:", statistics.allocations)
     print("releases:", statistics.releases)
     print("misuses:", statistics.misuses)
+
+    greeting.resize(5000)
+    print("after a resize to 5000:", greeting.view[:5].tobytes().decode())
     pool.check()

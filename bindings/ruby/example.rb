@@ -13,9 +13,6 @@ HeapMaster::Pool.open do |pool|
   puts "in the buffer: #{buffer[0, buffer.size].include?('hello') ? 'yes' : 'no'}"
   puts "sum of the zeroed bytes: #{zeros.read.sum}"
 
-  greeting.resize(5000)
-  puts "after a resize to 5000: #{greeting.read(0, 5)}"
-
   zeros.release
   begin
     zeros.release
@@ -29,5 +26,8 @@ HeapMaster::Pool.open do |pool|
   puts "allocations: #{statistics.allocations}"
   puts "releases: #{statistics.releases}"
   puts "misuses: #{statistics.misuses}"
+
+  greeting.resize(5000)
+  puts "after a resize to 5000: #{greeting.read(0, 5)}"
   pool.check
 end

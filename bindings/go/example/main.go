@@ -62,14 +62,6 @@ func run() error {
 	}
 	fmt.Println("sum of the zeroed bytes:", sum)
 
-	if err := greeting.Resize(5000); err != nil {
-		return err
-	}
-	if _, err := greeting.ReadAt(word, 0); err != nil {
-		return err
-	}
-	fmt.Printf("after a resize to 5000: %s\n", word)
-
 	if err := zeros.Release(); err != nil {
 		return err
 	}
@@ -87,5 +79,13 @@ func run() error {
 	fmt.Println("allocations:", statistics.Allocations)
 	fmt.Println("releases:", statistics.Releases)
 	fmt.Println("misuses:", statistics.Misuses)
+
+	if err := greeting.Resize(5000); err != nil {
+		return err
+	}
+	if _, err := greeting.ReadAt(word, 0); err != nil {
+		return err
+	}
+	fmt.Printf("after a resize to 5000: %s\n", word)
 	return pool.Check()
 }

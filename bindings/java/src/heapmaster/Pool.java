@@ -1,0 +1,135 @@
+package heapmaster;
+
+import static heapmaster.HeapMasterException.unlessNull;
+import static heapmaster.HeapMasterException.unlessSucceeded;
+
+import com.sun.jna.Native;
+import com.sun.jna.Pointer;
+import java.lang.ref.Cleaner;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * A set of heaps, out of which blocks are allocated. Any thread may use it.
+ *
+ * <p>What is never released lives until the pool is closed, at the latest when it is garbage: a block keeps its
+ * pool. Every method throws {@link IllegalStateException} once it is closed, and {@link HeapMasterException} for
+ * what the library refuses.
+ */
+public final class Pool implements AutoCloseable {
+    private static final Cleaner CLEANER = Cleaner.create();
+
+    /** What must outlive a pool that nobody has closed. */
+    private static final class Remains implements Runnable {
+        final Pointer handle = unlessNull(Library.hl_pool_new());
+        final List<ByteBuffer> buffers = new ArrayList<>();
+
+        @Override
+        public void run() {
+            Library.hl_pool_delete(handle);
+            buffers.clear();
+        }
+    }
+
+    // All that touches the library is synchronized: a pool is closed when no call is inside, and is no garbage
+    // while one is.
+    private final Remains remains = new Remains();
+    private final Cleaner.Cleanable deletion = CLEANER.register(this, remains);
+    private boolean closed;
+
+    /** Makes a pool without heaps. */
+    public Pool() {}
+
+    /** The library's version, such as "1.2.3". */
+    public static String version() {
+        return Library.hl_version();
+    }
+
+    /** Ends the pool and its blocks; its heaps are the caller's again. Harmless if it is closed. */
+    @Override
+    public synchronized void close() {
+        closed = true;
+        deletion.clean();
+    }
+
+    public synchronized boolean isClosed() {
+        return closed;
+    }
+
+    /** The library's handle. The caller has the pool's monitor. */
+    Pointer open() {
+        if (closed) {
+            throw new IllegalStateException("the pool is closed");
+        }
+        return remains.handle;
+    }
+
+    /** Adds what remains of a direct buffer that can be written to as a heap. The pool keeps it. */
+    public synchronized void addHeap(ByteBuffer buffer) {
+        Pointer handle = open();
+        if (!buffer.isDirect() || buffer.isReadOnly()) {
+            throw new IllegalArgumentException("a heap is a direct buffer that can be written to");
+        }
+        ByteBuffer memory = buffer.slice();
+        unlessSucceeded(Library.hl_add_heap(handle, Native.getDirectBufferPointer(memory), memory.capacity()));
+        remains.buffers.add(memory);
+    }
+
+    /** Adds a heap that grows to maxSize bytes of the system's memory; 0 stands for all that can be had. */
+    public synchronized void addSystemHeap(long maxSize) {
+        unlessSucceeded(Library.hl_add_system_heap(open(), maxSize));
+    }
+
+    /** Allocates a block. What its bytes are is not defined. */
+    public synchronized Block alloc(long size) {
+        return new Block(this, unlessNull(Library.hl_alloc(open(), size)), size);
+    }
+
+    /** Allocates a block of zeros. */
+    public synchronized Block allocZeroed(long size) {
+        return new Block(this, unlessNull(Library.hl_alloc_zeroed(open(), 1, size)), size);
+    }
+
+    /** Allocates a block whose address is a multiple of alignment, a power of two. */
+    public synchronized Block allocAligned(long alignment, long size) {
+        return new Block(this, unlessNull(Library.hl_alloc_aligned(open(), alignment, size)), size);
+    }
+
+    /** Whether an address lies in one of the pool's heaps. */
+    public synchronized boolean owns(long address) {
+        return Library.hl_owns(open(), new Pointer(address)) != 0;
+    }
+
+    /** Lets the blocks take at most so many bytes of the heaps; 0 lifts the limit. */
+    public synchronized void setLimit(long size) {
+        unlessSucceeded(Library.hl_pool_set_limit(open(), size));
+    }
+
+    /** What the pool has now, and has done. */
+    public synchronized Statistics statistics() {
+        Library.PoolStatistics raw = new Library.PoolStatistics();
+        raw.write();
+        unlessSucceeded(Library.hl_pool_stats(open(), raw.getPointer()));
+        raw.read();
+        return new Statistics(raw);
+    }
+
+    /** Throws {@link Status#CORRUPTED} if an invariant of the pool's books does not hold. */
+    public synchronized void check() {
+        unlessSucceeded(Library.hl_pool_check(open()));
+    }
+
+    /** All blocks, live and free, in the order of their addresses. */
+    public synchronized List<BlockInfo> walk() {
+        List<BlockInfo> blocks = new ArrayList<>();
+        Library.Visit visit = (pointer, context) -> {
+            Library.BlockInfo block = new Library.BlockInfo(pointer);
+            boolean live = block.state == Library.BlockInfo.LIVE;
+            blocks.add(new BlockInfo(Pointer.nativeValue(block.address), block.size, live));
+            return 1;
+        };
+        unlessSucceeded(Library.hl_pool_walk(open(), visit, null));
+        return blocks;
+    }
+}
