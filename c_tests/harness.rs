@@ -12,10 +12,11 @@
 
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
+use std::env;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write as _, stderr};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -122,6 +123,31 @@ pub fn build(source: impl AsRef<Path>, link: Link, flags: &[&str]) -> Program {
         run(command, TIME_LIMIT).assert_success();
     });
     Program { path }
+}
+
+/// Whether these programs, or files (what has a slash is one, maybe of the workspace), are there. If not, that is
+/// said, and the caller skips its test; where `CI` is set, the test fails.
+#[track_caller]
+pub fn installed(needed: &[&str]) -> bool {
+    let missing: Vec<_> = needed.iter().filter(|name| !is_there(name)).collect();
+    for name in &missing {
+        // Not by eprintln, whose words the test runner keeps for itself.
+        let _ = writeln!(stderr(), "SKIPPED: {name} is not installed");
+    }
+    let required = env::var_os("CI").is_some_and(|value| !value.is_empty());
+    assert!(
+        missing.is_empty() || !required,
+        "CI skips no test: install {missing:?}, see .ci/install"
+    );
+    missing.is_empty()
+}
+
+fn is_there(name: &str) -> bool {
+    if name.contains('/') {
+        return workspace().join(name).exists();
+    }
+    let folders = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&folders).any(|folder| folder.join(name).is_file())
 }
 
 impl Program {
@@ -281,7 +307,7 @@ fn compiler(cpp: bool) -> Command {
 
 fn find_compiler(cpp: bool) -> cc::Tool {
     let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
-    let target = format!("{}-unknown-linux-{libc}", std::env::consts::ARCH);
+    let target = format!("{}-unknown-linux-{libc}", env::consts::ARCH);
     let mut build = cc::Build::new();
     build.cargo_metadata(false).cpp(cpp).target(&target).host(&target).out_dir(output_folder());
     build.opt_level(1).debug(true);
@@ -289,7 +315,7 @@ fn find_compiler(cpp: bool) -> cc::Tool {
 }
 
 /// A folder with the shared library under the names it has when it is installed: cargo knows no soname.
-fn library_folder(name: &str) -> PathBuf {
+pub fn library_folder(name: &str) -> PathBuf {
     let library = shared_library(name);
     let folder = output_folder().join("lib");
     fs::create_dir_all(&folder).expect("a folder can be created");
@@ -333,7 +359,7 @@ fn build_what_ships() -> PathBuf {
 
 fn test_folder() -> &'static Path {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
-        let test = std::env::current_exe().expect("a running test has a path");
+        let test = env::current_exe().expect("a running test has a path");
         test.parent().expect("a program lies in a folder").to_owned()
     });
     &FOLDER

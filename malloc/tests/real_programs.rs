@@ -7,14 +7,12 @@
 mod harness;
 
 use std::collections::HashSet;
-use std::env;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Write as _, stderr};
 use std::path::{Path, PathBuf};
 
-use harness::{Run, shared_library};
+use harness::{Run, installed, shared_library};
 use tempfile::{TempDir, tempdir};
 
 /// Every program tested here, with arguments that make it end soon.
@@ -350,23 +348,4 @@ fn python() -> Option<PathBuf> {
         let asked = Run::new("python3").args(["-c", "import sys; print(sys.executable)"]).succeed();
         asked.stdout.trim().into()
     })
-}
-
-fn installed(programs: &[&str]) -> bool {
-    let missing: Vec<_> = programs.iter().filter(|program| !on_path(program)).collect();
-    for program in &missing {
-        // Not by eprintln, whose words the test runner keeps for itself.
-        let _ = writeln!(stderr(), "SKIPPED: {program} is not installed");
-    }
-    let required = env::var_os("CI").is_some_and(|value| !value.is_empty());
-    assert!(
-        missing.is_empty() || !required,
-        "CI skips no test: install {missing:?}, see .ci/install"
-    );
-    missing.is_empty()
-}
-
-fn on_path(program: impl AsRef<OsStr>) -> bool {
-    let folders = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&folders).any(|folder| folder.join(program.as_ref()).is_file())
 }
