@@ -41,5 +41,13 @@ namespace HeapMaster
         Corrupted = 17,
         /// <summary>The operating system refused.</summary>
         System = 18,
+        /// <summary>Of a hardened pool: something wrote behind the end of the block.</summary>
+        Overrun = 19,
+        /// <summary>Of a hardened pool: something wrote before the start of the block.</summary>
+        Underrun = 20,
+        /// <summary>Of a hardened pool: something wrote to memory that had been released.</summary>
+        WrittenAfterRelease = 21,
+        /// <summary>Of a hardened pool: the block was allocated by what this can't release.</summary>
+        OriginMismatch = 22,
     }
 }

@@ -40,6 +40,14 @@ public enum Status {
     CORRUPTED,
     /** The operating system refused. */
     SYSTEM,
+    /** Of a hardened pool: something wrote behind the end of the block. */
+    OVERRUN,
+    /** Of a hardened pool: something wrote before the start of the block. */
+    UNDERRUN,
+    /** Of a hardened pool: something wrote to memory that had been released. */
+    WRITTEN_AFTER_RELEASE,
+    /** Of a hardened pool: the block was allocated by what this can't release. */
+    ORIGIN_MISMATCH,
     /** One that a newer library has. */
     UNKNOWN;
 

@@ -96,4 +96,20 @@ class SystemRefused(HeapMasterError, OSError, status=18):
     """The operating system refused."""
 
 
+class Overrun(HeapMasterError, status=19):
+    """Of a hardened pool: something wrote behind the end of the block."""
+
+
+class Underrun(HeapMasterError, status=20):
+    """Of a hardened pool: something wrote before the start of the block."""
+
+
+class WrittenAfterRelease(HeapMasterError, status=21):
+    """Of a hardened pool: something wrote to memory that had been released."""
+
+
+class OriginMismatch(HeapMasterError, status=22):
+    """Of a hardened pool: the block was allocated by what this can't release."""
+
+
 __all__ = ["HeapMasterError", *(error.__name__ for error in HeapMasterError._classes.values())]
