@@ -7,7 +7,6 @@
 mod harness;
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
