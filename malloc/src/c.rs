@@ -219,7 +219,7 @@ unsafe fn free(block: *mut c_void) {
 #[inline(never)]
 unsafe fn free_slow(block: *mut c_void) {
     // SAFETY: passed on to the caller.
-    unsafe { release_slow("free", block, OF_C) };
+    unsafe { report_unless_released("free", block, OF_C) };
 }
 
 /// `free` for a block that was allocated with this size (C23). A size that can't be true is reported.
@@ -276,6 +276,7 @@ unsafe fn malloc_usable_size(block: *mut c_void) -> usize {
 // --- Shared with the C++ operators ---
 
 /// A block at a multiple of `alignment`, a power of two, or null and `ENOMEM`.
+#[inline(always)]
 pub(crate) fn aligned(alignment: usize, size: usize, origin: Origin) -> *mut c_void {
     block_or_enomem(alloc_aligned(alignment, size, origin))
 }
@@ -321,6 +322,15 @@ pub(crate) unsafe fn release(function: &'static str, block: *mut c_void, claim: 
 #[cold]
 #[inline(never)]
 unsafe fn release_slow(function: &'static str, block: *mut c_void, claim: Claim) {
+    // SAFETY: passed on to the caller.
+    unsafe { report_unless_released(function, block, claim) };
+}
+
+/// # Safety
+///
+/// See the [module](self).
+#[inline(always)]
+unsafe fn report_unless_released(function: &'static str, block: *mut c_void, claim: Claim) {
     let Some(block) = NonNull::new(block.cast()) else {
         return;
     };
@@ -332,7 +342,7 @@ unsafe fn release_slow(function: &'static str, block: *mut c_void, claim: Claim)
 
 // --- Answers ---
 
-#[inline]
+#[inline(always)]
 fn block_or_enomem(allocated: Result<NonNull<u8>, Error>) -> *mut c_void {
     match allocated {
         Ok(block) => block.as_ptr().cast(),
