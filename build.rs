@@ -14,6 +14,9 @@ fn main() {
         // Not `rustc-link-arg-cdylib`, which cargo passes on to the cdylibs of packages that depend on us.
         // In the programs of this package the name means nothing.
         println!("cargo::rustc-link-arg=-Wl,-soname,libheapmaster.so.0");
+        // Never unloaded: the default pool's blocks outlive any dlclose, and so does its reservation, of which
+        // there would be another one after each dlopen.
+        println!("cargo::rustc-link-arg=-Wl,-z,nodelete");
     }
     for input in ["build.rs", "cbindgen.toml", "src"] {
         println!("cargo::rerun-if-changed={input}");
