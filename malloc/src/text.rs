@@ -47,9 +47,11 @@ pub(crate) fn say(message: fmt::Arguments<'_>) {
 pub(crate) fn write_to_standard_error(mut bytes: &[u8]) {
     errno::kept(|| {
         while !bytes.is_empty() {
+            // Not libc's `write`, at which a thread can be cancelled: `free` is no such point.
             // SAFETY: `bytes` is readable for its length.
-            let written =
-                unsafe { libc::write(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len()) };
+            let written = unsafe {
+                libc::syscall(libc::SYS_write, libc::STDERR_FILENO, bytes.as_ptr(), bytes.len())
+            };
             match usize::try_from(written) {
                 Ok(written) if written > 0 => bytes = &bytes[written.min(bytes.len())..],
                 _ => break,
