@@ -1,7 +1,7 @@
 /*
- * When the address space runs out, malloc says ENOMEM; and when memory is released, all is well again.
- * The program limits itself and starts anew, so that the limit holds from the first allocation; with an
- * argument it limits itself in mid-flight.
+ * When the address space runs out, or with the argument "data" what may be written to, malloc says ENOMEM; and
+ * when memory is released, all is well again. The program limits itself and starts anew, so that the limit
+ * holds from the first allocation; with the argument "in mid-flight" it does not start anew.
  */
 #include "malloc_check.h"
 
@@ -9,9 +9,9 @@
 
 enum { KIB = 1024, MIB = 1024 * KIB, LIMIT = 512 * MIB };
 
-static void limit_address_space(size_t bytes) {
-    struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
-    CHECK_EQUAL(setrlimit(RLIMIT_AS, &limit), 0);
+static void limit_memory(bool only_data) {
+    struct rlimit limit = {.rlim_cur = LIMIT, .rlim_max = LIMIT};
+    CHECK_EQUAL(setrlimit(only_data ? RLIMIT_DATA : RLIMIT_AS, &limit), 0);
 }
 
 /* A list through the blocks themselves: there is no other memory to keep it in. */
@@ -67,20 +67,22 @@ static size_t exhaust(size_t size, bool limited_from_the_start) {
 
 int main(int argc, char **argv) {
     check_that_malloc_is_ours();
-    if (getenv("MALLOC_LIMITS_SET") == NULL && argc == 1) {
+    bool only_data = argc > 1 && strcmp(argv[1], "data") == 0;
+    bool in_mid_flight = argc > 1 && !only_data;
+    if (getenv("MALLOC_LIMITS_SET") == NULL && !in_mid_flight) {
         CHECK_EQUAL(setenv("MALLOC_LIMITS_SET", "1", 1), 0);
-        limit_address_space(LIMIT);
+        limit_memory(only_data);
         execv("/proc/self/exe", argv);
         CHECK(!"executed");
     }
-    if (argc > 1) {
+    if (in_mid_flight) {
         free(malloc(MIB));
-        limit_address_space(LIMIT);
+        limit_memory(only_data);
     }
     /* Under the limit half of it can be had, whatever was asked for before. */
     const size_t sizes[] = {64 * KIB, 16 * MIB, 1000, 100 * KIB, 64 * MIB, 5000, 64, MIB};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        size_t served = exhaust(sizes[i], argc == 1);
+        size_t served = exhaust(sizes[i], !in_mid_flight);
         if (served < LIMIT / 2) {
             fprintf(stderr, "blocks of %zu bytes: only %zu KiB\n", sizes[i], served / KIB);
             return 1;

@@ -54,6 +54,7 @@ macro_rules! programs {
 
 const NONE: [&str; 0] = [];
 const IN_MID_FLIGHT: [&str; 1] = ["in mid-flight"];
+const DATA: [&str; 1] = ["data"];
 
 programs! {
     every_function_is_replaced: "malloc_replaced.c", &[], NONE;
@@ -67,6 +68,7 @@ programs! {
     introspection: "malloc_introspection.c", &[], NONE;
     address_space_limited_from_the_start: "malloc_limits.c", &[], NONE;
     address_space_limited_in_mid_flight: "malloc_limits.c", &[], IN_MID_FLIGHT;
+    data_limited_from_the_start: "malloc_limits.c", &[], DATA;
     operators: "malloc_operators.cpp", &[], NONE;
     operators_of_the_program: "malloc_operators_replaced.cpp", &[], NONE;
     plugin_in_cpp: "malloc_plugin.c", &[], [library("malloc_plugin_library.cpp")];

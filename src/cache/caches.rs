@@ -16,6 +16,10 @@ use spin::mutex::{SpinMutex, SpinMutexGuard};
 /// Bytes that caches are made of at a time.
 const CHUNK: usize = 256 << 10;
 
+/// Requests for a cache that go without, after the system has refused memory for more of them: each call of
+/// `malloc` and `free` is one in a thread that has none.
+const PAUSE: u32 = 1000;
+
 /// See the module.
 pub(super) struct Caches {
     /// Without a thread.
@@ -25,6 +29,8 @@ pub(super) struct Caches {
     /// Where the next is made, and how many more have room there.
     room: *mut Cache,
     rooms: usize,
+    /// Requests until the system is asked again.
+    pause: u32,
     thread_end: Option<ThreadEnd>,
     /// If the pool is hardened: what the dice of the next ward begin with.
     seed: Option<Dice>,
@@ -41,6 +47,7 @@ static CACHES: SpinMutex<Caches> = SpinMutex::new(Caches {
     newest: null_mut(),
     room: null_mut(),
     rooms: 0,
+    pause: 0,
     thread_end: None,
     seed: None,
     ward_room: null_mut(),
@@ -76,11 +83,19 @@ impl Caches {
             return Some(cache);
         }
         let map = default_pool().owners_map()?;
-        let ward = if self.seed.is_some() { self.new_ward()? } else { null_mut() };
         if self.rooms == 0 {
-            self.room = chunk()?.cast().as_ptr();
+            if self.pause > 0 {
+                self.pause -= 1;
+                return None;
+            }
+            let Some(chunk) = chunk() else {
+                self.pause = PAUSE;
+                return None;
+            };
+            self.room = chunk.cast().as_ptr();
             self.rooms = CHUNK / size_of::<Cache>();
         }
+        let ward = if self.seed.is_some() { self.new_ward()? } else { null_mut() };
         let cache = self.room;
         self.rooms -= 1;
         // SAFETY: there is room for so many caches, of which this is the next; nobody else knows it.
