@@ -5,7 +5,7 @@ mod harness;
 #[path = "../c_tests/faults/refuse.rs"]
 mod refuse;
 
-use harness::{Link, build};
+use harness::{Link, build, shared_library};
 
 const LIBRARY: &str = "heapmaster";
 
@@ -27,4 +27,10 @@ fn pools_with_system_heaps_survive_every_refused_mprotect() {
 #[test]
 fn pools_with_system_heaps_survive_every_refused_madvise() {
     every_call_refused("madvise");
+}
+
+#[test]
+fn the_library_can_be_opened_a_thousand_times() {
+    let program = build("c_tests/faults/reloaded.c", Link::Nothing, &["-fno-builtin"]);
+    program.run().arg(shared_library(LIBRARY)).succeed();
 }

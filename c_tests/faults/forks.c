@@ -9,14 +9,14 @@
 #include <stdatomic.h>
 #include <sys/wait.h>
 
-enum { THREADS = 8, FORKERS = 2, AT_ONCE = 8, INHERITED = 300 };
+enum { THREADS = 8, FORKERS = 2, AT_ONCE = 8, INHERITED = 200 };
 
 static atomic_bool is_over;
 static void *inherited[INHERITED];
 static size_t forks;
 
 static size_t size_of(size_t index) {
-    return index * index / 2 + 1;
+    return index * index / 4 + 1;
 }
 
 static void fill(void *blocks[INHERITED]) {
@@ -149,7 +149,6 @@ static void *fork_and_wait(void *stream) {
             if (children[i] == 0) {
                 be_a_child(stream, number + i);
             }
-            free(malloc(random_size(&(uint64_t){number + 1}, 18)));
         }
         wait_for_children(children);
     }

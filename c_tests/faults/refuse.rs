@@ -11,7 +11,13 @@ const SKIPPED: i32 = 77;
 /// which is refused then: it alone, and in another run with all that follow. Of very many calls, `all` and some
 /// of the others.
 #[track_caller]
-pub fn every_call_refused(library: &str, call: &str, all: usize, program: &Program, argument: &str) {
+pub fn every_call_refused(
+    library: &str,
+    call: &str,
+    all: usize,
+    program: &Program,
+    argument: &str,
+) {
     let refuse = build("c_tests/faults/refuse.c", Link::Nothing, &[]);
     for mode in ["once", "on"] {
         let run = refuse.run().arg(format!("lib{library}.so")).args([call, &all.to_string(), mode]);
