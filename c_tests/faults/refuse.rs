@@ -2,10 +2,13 @@
 
 use crate::harness::{Link, Program, build};
 use std::env;
+use std::thread;
 use std::time::Duration;
 
 /// What refuse.c says where the kernel has no listeners for seccomp.
 const SKIPPED: i32 = 77;
+
+const TIME_LIMIT: Duration = Duration::from_secs(600);
 
 /// Runs `program`, which has `library` loaded, once for each of the library's system calls `call` that it makes,
 /// which is refused then: it alone, and in another run with all that follow. Of very many calls, `all` and some
@@ -19,10 +22,14 @@ pub fn every_call_refused(
     argument: &str,
 ) {
     let refuse = build("c_tests/faults/refuse.c", Link::Nothing, &[]);
-    for mode in ["once", "on"] {
+    let run = |mode| {
         let run = refuse.run().arg(format!("lib{library}.so")).args([call, &all.to_string(), mode]);
-        let outcome =
-            run.arg(program.path()).arg(argument).time_limit(Duration::from_secs(300)).finish();
+        run.arg(program.path()).arg(argument).time_limit(TIME_LIMIT).finish()
+    };
+    let outcomes = thread::scope(|scope| {
+        ["once", "on"].map(|mode| scope.spawn(move || run(mode))).map(|run| run.join())
+    });
+    for outcome in outcomes.map(|outcome| outcome.expect("nothing panics there")) {
         if outcome.status.and_then(|status| status.code()) == Some(SKIPPED) {
             assert!(env::var_os("CI").is_none(), "this kernel has no listeners for seccomp");
             eprintln!("skipped: this kernel has no listeners for seccomp");
