@@ -52,12 +52,20 @@ fn names_that_only_resemble_a_setting_are_left_alone() {
 fn help_lists_every_setting_with_its_values() {
     let outcome = echo().env("HEAPMASTER_HELP", "yes").succeed();
     let lines: Vec<_> = outcome.stderr.lines().collect();
-    assert_eq!(lines.len(), 4, "{outcome}");
-    assert!(lines[0].starts_with("heapmaster: HEAPMASTER_ON_MISUSE: "), "{outcome}");
-    assert!(lines[0].ends_with(": abort (default), report, ignore"), "{outcome}");
-    assert!(lines[1].starts_with("heapmaster: HEAPMASTER_DECAY: "), "{outcome}");
-    assert!(lines[2].starts_with("heapmaster: HEAPMASTER_STATS_AT_EXIT: "), "{outcome}");
-    assert!(lines[3].starts_with("heapmaster: HEAPMASTER_HELP: "), "{outcome}");
+    let expected = [
+        ("ON_MISUSE", "abort (default), report, ignore"),
+        ("HARDENED", "no (default), yes"),
+        ("SAMPLE", "auto (default), no, 1, 10, 100, 1000, 10000"),
+        ("CHECK_SIZES", "no (default), yes"),
+        ("DECAY", "yes (default), no"),
+        ("STATS_AT_EXIT", "no (default), yes"),
+        ("HELP", "no (default), yes"),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{outcome}");
+    for (line, (name, values)) in lines.iter().zip(expected) {
+        assert!(line.starts_with(&format!("heapmaster: HEAPMASTER_{name}: ")), "{outcome}");
+        assert!(line.ends_with(&format!(": {values}")), "{outcome}");
+    }
 }
 
 #[test]
