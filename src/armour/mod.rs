@@ -321,32 +321,45 @@ impl Suit {
         true
     }
 
-    /// The offset of the first byte of a retired block that was written to. It is not guarded.
+    /// The offset of the first byte of a retired block that was written to; of a guarded one, of its header.
     ///
     /// # Safety
     /// The block is retired, and the caller's.
     pub(crate) unsafe fn stain(&self) -> Option<usize> {
         // SAFETY: the caller's promise.
-        unsafe {
-            let is_retired = self.look().is_ok_and(|worn| !worn.is_live);
-            let start = self.block.start.add(HEADER);
-            let behind = first_nonzero(Region { start, len: self.block.len - HEADER });
-            if is_retired { behind.map(|offset| HEADER + offset) } else { Some(0) }
+        let is_retired = unsafe { self.look() }.is_ok_and(|worn| !worn.is_live);
+        match is_retired {
+            false => Some(0),
+            true if self.guarded => None,
+            true => {
+                // SAFETY: it lies in the block.
+                let start = unsafe { self.block.start.add(HEADER) };
+                // SAFETY: the caller's promise.
+                let behind =
+                    unsafe { first_nonzero(Region { start, len: self.block.len - HEADER }) };
+                behind.map(|offset| HEADER + offset)
+            }
         }
     }
 
-    /// Takes the armour off a retired block. False if its header was written over meanwhile.
+    /// Takes the armour off a retired block, which is bare then. The offset of the first byte that was written to
+    /// since it was retired.
     ///
     /// # Safety
     /// The block is the caller's, and its header can be written to.
-    #[inline(always)]
-    pub(crate) unsafe fn take_off(&self) -> bool {
+    pub(crate) unsafe fn take_off(&self) -> Option<usize> {
         // SAFETY: the caller's promise.
-        let intact = unsafe { self.look() }.is_ok_and(|worn| !worn.is_live);
-        let bytes = if self.guarded { PAGE } else { HEADER };
-        // SAFETY: the caller's promise.
-        unsafe { self.header().cast::<u8>().write_bytes(0, bytes) };
-        intact
+        let stain = unsafe { self.stain() };
+        let header = self.header().cast::<u8>();
+        // SAFETY: as above.
+        unsafe {
+            match stain {
+                _ if self.guarded => header.write_bytes(0, PAGE),
+                Some(_) => header.write_bytes(0, self.block.len),
+                None => header.write_bytes(0, HEADER),
+            }
+        }
+        stain
     }
 }
 

@@ -447,8 +447,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             return;
         }
         // SAFETY: the block has left the quarantine, so it is ours.
-        if !unsafe { suit.take_off() } {
-            self.found_written(block, 0);
+        if let Some(offset) = unsafe { suit.take_off() } {
+            self.found_written(block, offset);
         }
         let released = bare.give(block.start);
         debug_assert!(released.is_ok());

@@ -106,6 +106,30 @@ fn memory_waits_before_it_is_used_again() {
     });
 }
 
+std::thread_local! {
+    /// What was told of as found later.
+    static FOUND: core::cell::Cell<Option<Error>> = const { core::cell::Cell::new(None) };
+}
+
+#[test]
+fn what_was_written_after_a_release_is_found_when_the_block_has_waited() {
+    set_found_handler(|error| FOUND.set(Some(*error)));
+    with_pool(&[1 << 20], |pool| {
+        let block = pool.alloc(100).unwrap();
+        release(pool, block).unwrap();
+        // SAFETY: nobody else uses the memory, which is the test's; that is the point.
+        unsafe { block.add(50).write(1) };
+        let others: [_; Quarantine::MOST_BLOCKS] =
+            core::array::from_fn(|_| pool.alloc(100).unwrap());
+        assert_eq!(FOUND.take(), None);
+        others.map(|other| release(pool, other).unwrap());
+        let pointer = block.addr().get() + 50;
+        let found = FOUND.take().expect("the block has left the quarantine");
+        assert!(matches!(found, Error::WrittenAfterRelease { pointer: at, .. } if at == pointer));
+        pool.check().unwrap();
+    });
+}
+
 #[test]
 fn what_was_written_after_a_release_is_found_by_a_check() {
     with_pool(&[1 << 20], |pool| {
