@@ -320,7 +320,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// The live block that starts at `address`, for whoever uses it.
     #[inline]
     fn block_at(&self, bare: &impl Bare, address: usize) -> Result<Block, Error> {
-        let Some(block) = bare.holding(address) else { return Err(self.misuse(address)) };
+        let Some(block) = bare.holding(address) else { return Err(self.bare_misuse(address)) };
         let suit = self.suit(block);
         // SAFETY: the block is live, so it can be read, or, if it is guarded, its header can.
         match unsafe { suit.look() } {
@@ -329,6 +329,16 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             }
             Err(Damaged) if self.is_early(block, address) => Ok(Block::Early(block)),
             other => Err(self.diagnose(address, other)),
+        }
+    }
+
+    /// Why a pointer into no live bare block is none to a user's bytes.
+    #[cold]
+    fn bare_misuse(&self, address: usize) -> Error {
+        match self.misuse(address) {
+            // The books have it, but another thread has released it.
+            Error::InteriorPointer { pointer, size, .. } => Error::AlreadyReleased { pointer, size },
+            error => error,
         }
     }
 
