@@ -23,6 +23,8 @@ fn main() {
     if let Some(folder) = folder_of("libgcc_eh.a") {
         println!("cargo::rustc-link-search=native={folder}");
         println!("cargo::rustc-link-lib=static:-bundle=gcc_eh");
+        // See src/traces.rs.
+        println!("cargo::rustc-cdylib-link-arg=-Wl,--wrap=_Unwind_Find_FDE");
     }
 }
 

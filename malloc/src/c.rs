@@ -17,6 +17,7 @@
 
 use crate::errno::{self, EINVAL, ENOMEM};
 use crate::misuse::refused;
+use crate::replaced::operators_are_ours;
 use core::ffi::{c_int, c_void};
 use core::ptr::{NonNull, null_mut};
 use heapmaster::cache::{self, Claim, Wanted};
@@ -335,7 +336,14 @@ unsafe fn report_unless_released(function: &'static str, block: *mut c_void, cla
         return;
     };
     // SAFETY: passed on to the caller.
-    if let Err(error) = unsafe { cache::release_slow(block, claim) } {
+    let released = match unsafe { cache::release_slow(block, claim) } {
+        Err(Error::OriginMismatch { .. }) if !operators_are_ours() => {
+            // SAFETY: passed on to the caller.
+            unsafe { cache::release_slow(block, Claim { origin: None, ..claim }) }
+        }
+        released => released,
+    };
+    if let Err(error) = released {
         refused(function, block, &error);
     }
 }

@@ -18,26 +18,38 @@ type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
 /// Sets the handler.
 pub(crate) fn watch() {
-    // SAFETY: zeroes are an action, and these two fields make it one that calls the handler with an address.
-    let action = unsafe {
-        let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
-        action.sa_sigaction = tell as Handler as usize;
-        // Taken away when it is called; on the signal stack of whoever has one.
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESETHAND;
-        action
-    };
     for signal in SIGNALS {
-        // SAFETY: the handler calls nothing that waits or allocates.
-        unsafe { libc::sigaction(signal, &action, null_mut()) };
+        // On the signal stack of whoever has one.
+        act(signal, tell as Handler as usize, libc::SA_SIGINFO | libc::SA_ONSTACK);
     }
 }
 
-extern "C" fn tell(_signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
+/// Sets what a signal does.
+fn act(signal: c_int, handler: usize, flags: c_int) {
+    // SAFETY: zeroes are an action, and these two fields make it one that the handler is written for. It calls
+    // nothing that waits or allocates.
+    unsafe {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+        action.sa_sigaction = handler;
+        action.sa_flags = flags;
+        libc::sigaction(signal, &action, null_mut());
+    }
+}
+
+extern "C" fn tell(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
+    // By hand, not by SA_RESETHAND: a handler of the program's may have called this one.
+    act(signal, libc::SIG_DFL, 0);
     // SAFETY: the kernel hands it to handlers that ask for it.
-    let address = unsafe { (*info).si_addr() };
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr()) };
+    // SAFETY: they have no preconditions.
+    let thread = unsafe { libc::gettid() };
+    if code <= 0 {
+        // No access, but somebody's `kill`: it comes once more, when this one returns.
+        // SAFETY: as above.
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal) };
+        return;
+    }
     if let Some((fault, record)) = cache::fault_at(address.addr()) {
-        // SAFETY: it has no preconditions.
-        let thread = unsafe { libc::gettid() };
         say(format_args!("access to {address:p}: {fault} (thread {thread})"));
         if let Some(record) = record {
             traces::say_record(&record);

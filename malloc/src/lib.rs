@@ -11,7 +11,8 @@
 //! settings       what the HEAPMASTER_* variables say             text
 //! traces         who allocated and released a sampled block      text
 //! misuse         a pointer that the pool refuses                 settings, traces
-//! c              malloc, free and their family                   misuse
+//! replaced       operators of the program's own                  names nothing else
+//! c              malloc, free and their family                   misuse, replaced
 //! introspection  mallinfo, malloc_stats, mallopt ...             text
 //! runtime        what the process has of the C++ runtime         names nothing else
 //! operators      operator new and delete                         c, runtime
@@ -37,6 +38,7 @@ mod last_words;
 mod misuse;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod operators;
+mod replaced;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod runtime;
 mod settings;

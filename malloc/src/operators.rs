@@ -29,6 +29,7 @@ mod machine;
 
 use crate::c;
 use crate::misuse::refused;
+use crate::replaced::operators_are_ours;
 use crate::runtime::{self, Context, Exception, Thrower, Unwinder};
 use crate::settings::{CHECK_SIZES, HARDENED};
 use crate::text::say;
@@ -160,7 +161,9 @@ extern "C" fn into_array(block: *mut c_void) -> *mut c_void {
 #[cold]
 extern "C" fn out_of_array(block: *mut c_void) {
     let origin = cache::change_origin(block.cast(), Origin::NewArray, Origin::New);
-    if let (Some(origin @ Origin::New), Some(block)) = (origin, NonNull::new(block.cast::<u8>())) {
+    if let (Some(origin @ Origin::New), Some(block)) = (origin, NonNull::new(block.cast::<u8>()))
+        && operators_are_ours()
+    {
         let error = Error::OriginMismatch { pointer: block.addr().get(), origin };
         refused("operator delete[]", block, &error);
     }
@@ -168,12 +171,14 @@ extern "C" fn out_of_array(block: *mut c_void) {
 
 #[cold]
 extern "C" fn check_size(block: *mut c_void, size: usize) {
-    c::check_size("operator delete", block, size, 1);
+    check_aligned_size(block, size, 1);
 }
 
 #[cold]
 extern "C" fn check_aligned_size(block: *mut c_void, size: usize, alignment: usize) {
-    c::check_size("operator delete", block, size, alignment);
+    if operators_are_ours() {
+        c::check_size("operator delete", block, size, alignment);
+    }
 }
 
 /// What to call before the next attempt. It throws, unless it thinks that the attempt may succeed.

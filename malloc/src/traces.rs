@@ -9,6 +9,20 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use heapmaster::cache::{self, Record, Trace};
 
+#[cfg(target_arch = "x86_64")]
+macro_rules! undefined_return {
+    () => {
+        ".cfi_undefined rip"
+    };
+}
+
+#[cfg(target_arch = "aarch64")]
+macro_rules! undefined_return {
+    () => {
+        ".cfi_undefined x30"
+    };
+}
+
 type Context = *mut c_void;
 
 unsafe extern "C" {
@@ -17,6 +31,47 @@ unsafe extern "C" {
         argument: *mut c_void,
     ) -> c_int;
     fn _Unwind_GetIP(context: Context) -> usize;
+}
+
+// Where a call returns to no function that the unwinder knows, it would read the instructions there. On stacks that
+// a program has set up by itself the last address may be none, so for such it is told what it finds at the end of a
+// thread: a function from which there is no return.
+core::arch::global_asm!(
+    ".pushsection .text.unlikely.heapmaster_end_of_calls, \"ax\", @progbits",
+    ".hidden heapmaster_end_of_calls",
+    ".globl heapmaster_end_of_calls",
+    ".type heapmaster_end_of_calls, @function",
+    "heapmaster_end_of_calls:",
+    ".cfi_startproc",
+    undefined_return!(),
+    "nop",
+    "nop",
+    ".cfi_endproc",
+    ".size heapmaster_end_of_calls, . - heapmaster_end_of_calls",
+    ".popsection",
+);
+
+unsafe extern "C" {
+    fn heapmaster_end_of_calls();
+    /// The unwinder's own (see build.rs).
+    #[link_name = "__real__Unwind_Find_FDE"]
+    fn find_function(instruction: *mut c_void, bases: *mut c_void) -> *const c_void;
+}
+
+/// What the unwinder calls instead.
+#[unsafe(export_name = "__wrap__Unwind_Find_FDE")]
+unsafe extern "C" fn find_function_or_end(
+    instruction: *mut c_void,
+    bases: *mut c_void,
+) -> *const c_void {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let found = find_function(instruction, bases);
+        if !found.is_null() {
+            return found;
+        }
+        find_function((heapmaster_end_of_calls as *mut c_void).byte_add(1), bases)
+    }
 }
 
 /// Has the calls put on record.
@@ -55,7 +110,7 @@ unsafe extern "C" fn step(context: Context, found: *mut c_void) -> c_int {
 }
 
 /// Whether an instruction is one of this library.
-fn is_own(instruction: usize) -> bool {
+pub(crate) fn is_own(instruction: usize) -> bool {
     unsafe extern "C" {
         static __ehdr_start: u8;
         static _end: u8;
@@ -74,29 +129,58 @@ pub(crate) fn say_record(record: &Record) {
 fn say_trace(what: &str, trace: &Trace) {
     say(format_args!("  {what} in thread {}", trace.thread));
     for &call in trace.calls() {
-        let mut found = MaybeUninit::<libc::Dl_info>::uninit();
-        // SAFETY: it writes to the struct it is given if it answers that it did. The byte before a return address
-        // is one of the call.
-        let found = unsafe {
-            (libc::dladdr((call - 1) as *const c_void, found.as_mut_ptr()) != 0)
-                .then(|| found.assume_init())
-        };
-        let text = |text: *const c_char| {
-            // SAFETY: it is null or a C string of the dynamic linker's.
-            NonNull::new(text.cast_mut()).map(|text| unsafe { CStr::from_ptr(text.as_ptr()) })
-        };
-        let Some(found) = found else {
-            say(format_args!("    {call:#x}"));
-            continue;
-        };
-        let file = text(found.dli_fname).unwrap_or(c"?").to_bytes().escape_ascii();
-        let offset = call - 1 - found.dli_fbase.addr();
-        match text(found.dli_sname) {
-            Some(name) => {
-                let name = name.to_bytes().escape_ascii();
-                say(format_args!("    {call:#x} in {name} ({file}+{offset:#x})"));
+        match Module::of(call - 1) {
+            Some(Module { name, base }) => {
+                let name = if name.is_empty() { b"the program" } else { name };
+                let offset = call - 1 - base;
+                say(format_args!("    {call:#x} ({}+{offset:#x})", name.escape_ascii()));
             }
-            None => say(format_args!("    {call:#x} ({file}+{offset:#x})")),
+            None => say(format_args!("    {call:#x}")),
+        }
+    }
+}
+
+/// A program or library in the process.
+struct Module {
+    name: &'static [u8],
+    base: usize,
+}
+
+/// What the dynamic linker answers about an address; of `dlfcn.h`.
+#[repr(C)]
+struct Found {
+    flags: u64,
+    start: *mut c_void,
+    end: *mut c_void,
+    link_map: *const LinkMap,
+    unwinding: *mut c_void,
+    reserved: [u64; 7],
+}
+
+/// The beginning of what the dynamic linker knows of a module; of `link.h`.
+#[repr(C)]
+struct LinkMap {
+    base: usize,
+    name: *const c_char,
+}
+
+unsafe extern "C" {
+    /// It takes no lock, and may be called by a signal handler (glibc 2.35).
+    fn _dl_find_object(address: *const c_void, found: *mut Found) -> c_int;
+}
+
+impl Module {
+    fn of(address: usize) -> Option<Module> {
+        let mut found = MaybeUninit::<Found>::uninit();
+        // SAFETY: it writes to the struct it is given if it answers 0; then there is a module, which is not
+        // unloaded while calls into it are on record, or we can't know better.
+        unsafe {
+            if _dl_find_object(address as *const c_void, found.as_mut_ptr()) != 0 {
+                return None;
+            }
+            let map = found.assume_init().link_map.as_ref()?;
+            let name = NonNull::new(map.name.cast_mut())?;
+            Some(Module { name: CStr::from_ptr(name.as_ptr()).to_bytes(), base: map.base })
         }
     }
 }

@@ -337,7 +337,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     fn bare_misuse(&self, address: usize) -> Error {
         match self.misuse(address) {
             // The books have it, but another thread has released it.
-            Error::InteriorPointer { pointer, size, .. } => Error::AlreadyReleased { pointer, size },
+            Error::InteriorPointer { pointer, size, .. } => {
+                Error::AlreadyReleased { pointer, size }
+            }
             error => error,
         }
     }
