@@ -18,10 +18,11 @@
 use crate::errno::{self, EINVAL, ENOMEM};
 use crate::misuse::refused;
 use crate::replaced::operators_are_ours;
+use crate::settings::origins_count;
 use core::ffi::{c_int, c_void};
 use core::ptr::{NonNull, null_mut};
 use heapmaster::cache::{self, Claim, Wanted};
-use heapmaster::{Error, Origin, Status, default_pool};
+use heapmaster::{Error, Origin, Status};
 
 /// What every function here claims of a block that it is given.
 const OF_C: Claim = Claim { origin: Some(Origin::Malloc), size: None };
@@ -72,7 +73,7 @@ fn calloc(count: usize, size: usize) -> *mut c_void {
             }
             block
         }
-        Some(total) => block_or_enomem(default_pool().alloc_zeroed(total)),
+        Some(total) => block_or_enomem(cache::alloc_zeroed_slow(total)),
         None => out_of_memory(),
     }
 }
@@ -150,7 +151,14 @@ unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
         return unsafe { resize_object(block, old_size, size) };
     }
     // SAFETY: passed on to the caller.
-    match unsafe { cache::resize(old, size, OF_C) } {
+    let resized = match unsafe { cache::resize(old, size, OF_C) } {
+        Err(Error::OriginMismatch { .. }) if !origins_are_judged() => {
+            // SAFETY: passed on to the caller.
+            unsafe { cache::resize(old, size, Claim { origin: None, ..OF_C }) }
+        }
+        resized => resized,
+    };
+    match resized {
         Ok(new) => new.as_ptr().cast(),
         Err(error) if is_want_of_memory(error) => out_of_memory(),
         Err(error) => {
@@ -337,7 +345,7 @@ unsafe fn report_unless_released(function: &'static str, block: *mut c_void, cla
     };
     // SAFETY: passed on to the caller.
     let released = match unsafe { cache::release_slow(block, claim) } {
-        Err(Error::OriginMismatch { .. }) if !operators_are_ours() => {
+        Err(Error::OriginMismatch { .. }) if !origins_are_judged() => {
             // SAFETY: passed on to the caller.
             unsafe { cache::release_slow(block, Claim { origin: None, ..claim }) }
         }
@@ -346,6 +354,11 @@ unsafe fn report_unless_released(function: &'static str, block: *mut c_void, cla
     if let Err(error) = released {
         refused(function, block, &error);
     }
+}
+
+/// Whether a mismatch of origins is to be reported.
+pub(crate) fn origins_are_judged() -> bool {
+    origins_count() && operators_are_ours()
 }
 
 // --- Answers ---

@@ -162,7 +162,7 @@ extern "C" fn into_array(block: *mut c_void) -> *mut c_void {
 extern "C" fn out_of_array(block: *mut c_void) {
     let origin = cache::change_origin(block.cast(), Origin::NewArray, Origin::New);
     if let (Some(origin @ Origin::New), Some(block)) = (origin, NonNull::new(block.cast::<u8>()))
-        && operators_are_ours()
+        && c::origins_are_judged()
     {
         let error = Error::OriginMismatch { pointer: block.addr().get(), origin };
         refused("operator delete[]", block, &error);

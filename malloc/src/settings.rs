@@ -32,6 +32,13 @@ static STATISTICS_AT_EXIT: Setting = Setting {
     chosen: AtomicU8::new(0),
 };
 
+static ORIGINS: Setting = Setting {
+    name: "HEAPMASTER_CHECK_ORIGINS",
+    values: &["auto", "no", "yes"],
+    meaning: "of hardened and sampled blocks, report free of what new allocated, and the like; auto: if hardened",
+    chosen: AtomicU8::new(0),
+};
+
 static DECAY: Setting = Setting {
     name: "HEAPMASTER_DECAY",
     values: &["yes", "no"],
@@ -67,8 +74,8 @@ static HELP: Setting = Setting {
     chosen: AtomicU8::new(0),
 };
 
-static SETTINGS: [&Setting; 7] =
-    [&ON_MISUSE, &MODE, &SAMPLE, &SIZES, &DECAY, &STATISTICS_AT_EXIT, &HELP];
+static SETTINGS: [&Setting; 8] =
+    [&ON_MISUSE, &MODE, &SAMPLE, &SIZES, &ORIGINS, &DECAY, &STATISTICS_AT_EXIT, &HELP];
 
 /// Whether the pool is hardened. Relaxed everywhere, as the next: it stands for nothing but itself.
 pub(crate) static HARDENED: AtomicBool = AtomicBool::new(false);
@@ -113,6 +120,14 @@ pub(crate) fn sample_interval() -> Option<u32> {
     match SAMPLE.value() {
         "auto" => HARDENED.load(Relaxed).then_some(1000),
         number => number.parse().ok(),
+    }
+}
+
+/// Whether what releases a block has to be of the kind that allocated it.
+pub(crate) fn origins_count() -> bool {
+    match ORIGINS.value() {
+        "auto" => HARDENED.load(Relaxed),
+        value => value == "yes",
     }
 }
 

@@ -57,6 +57,7 @@ fn help_lists_every_setting_with_its_values() {
         ("HARDENED", "no (default), yes"),
         ("SAMPLE", "auto (default), no, 1, 10, 100, 1000, 10000"),
         ("CHECK_SIZES", "no (default), yes"),
+        ("CHECK_ORIGINS", "auto (default), no, yes"),
         ("DECAY", "yes (default), no"),
         ("STATS_AT_EXIT", "no (default), yes"),
         ("HELP", "no (default), yes"),

@@ -17,10 +17,10 @@
 //!
 //! Invariants of a block that wears its armour:
 //! - A1: `tag` is [`Key::tag`] of the header as long as the block is live, and the complement once it is retired,
-//!   which one thread brings about.
-//! - A2: the canaries are those of the tag of the live block.
-//! - A3: a retired block that is not guarded has nothing but zeroes behind its header, and a bare one, which is
-//!   nobody's, nothing but zeroes.
+//!   which one thread brings about; turned by half if it is stranded besides, retired and in no quarantine.
+//! - A2: the canaries are [`Key::canary`] of the tag of the live block.
+//! - A3: a retired block that waits and is not guarded has nothing but zeroes behind its header, and a bare one,
+//!   which is nobody's, nothing but zeroes.
 //!
 //! Cost: a multiplication, and a step for eight bytes of the canaries and, of blocks that are not guarded, of the
 //! block.
@@ -33,8 +33,8 @@ pub(crate) use quarantine::Quarantine;
 
 use crate::error::Origin;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicU64, fence};
 
 /// Bytes in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,15 +73,19 @@ const OFFSET_UNIT: usize = 16;
 /// The most bytes that a user can ask for.
 pub(crate) const MAX_SIZE: usize = (1 << SIZE_BITS) - 1;
 
+/// In the word: the pages about the block were closed.
+const CLOSED: u64 = 1 << 62;
+
 #[repr(C)]
 struct Header {
     tag: AtomicU64,
     word: AtomicU64,
-    /// The start of the user's bytes, where the word has no room for it.
-    far: AtomicU64,
 }
 
-const _: () = assert!(core::mem::offset_of!(Header, far) == HEADER);
+const _: () = assert!(size_of::<Header>() == HEADER);
+
+/// Bytes of the start of the user's, which comes behind the header where the word has no room for it.
+const FAR: usize = size_of::<u64>();
 
 /// How a block is worn: what its header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,10 +95,39 @@ pub(crate) struct Worn {
     /// The bytes he asked for.
     pub(crate) size: usize,
     pub(crate) origin: Origin,
-    pub(crate) is_live: bool,
+    pub(crate) state: State,
+    /// Whether the pages about it were closed.
+    pub(crate) is_closed: bool,
     /// The tag of the live block.
     tag: u64,
     is_far: bool,
+}
+
+/// What has become of a block that wears an armour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Live,
+    Retired,
+    Stranded,
+}
+
+impl State {
+    /// The tag of a block in this state, given that of a live one.
+    #[inline(always)]
+    fn tag(self, live: u64) -> u64 {
+        match self {
+            State::Live => live,
+            State::Retired => !live,
+            State::Stranded => (!live).rotate_left(32),
+        }
+    }
+}
+
+impl Worn {
+    #[inline(always)]
+    pub(crate) fn is_live(&self) -> bool {
+        self.state == State::Live
+    }
 }
 
 /// A header that is none of ours, or was written over.
@@ -124,6 +157,13 @@ impl Key {
     fn tag(self, header: usize, word: u64, far: u64) -> u64 {
         let product = (header as u64 ^ self.first) as u128
             * (word ^ self.second ^ far.rotate_left(17)) as u128;
+        (product >> 64) as u64 ^ product as u64
+    }
+
+    /// Another number than the tag, so that who reads it knows no tag.
+    #[inline(always)]
+    fn canary(self, tag: u64) -> u64 {
+        let product = (tag ^ self.second) as u128 * (self.first | 1) as u128;
         (product >> 64) as u64 ^ product as u64
     }
 }
@@ -174,10 +214,11 @@ impl Suit {
         size: usize,
         alignment: usize,
         origin: Origin,
+        is_closed: bool,
     ) -> NonNull<u8> {
         let user = self.place(alignment);
         // SAFETY: the caller's promise.
-        unsafe { self.write(user, size, origin) };
+        unsafe { self.write(user, size, origin, is_closed) };
         user
     }
 
@@ -210,24 +251,35 @@ impl Suit {
     /// # Safety
     /// The block is the caller's, and has the user's bytes.
     #[inline(always)]
-    pub(crate) unsafe fn write(&self, user: NonNull<u8>, size: usize, origin: Origin) {
+    pub(crate) unsafe fn write(
+        &self,
+        user: NonNull<u8>,
+        size: usize,
+        origin: Origin,
+        is_closed: bool,
+    ) {
         let offset = user.addr().get() - self.header().addr().get();
         let units = offset / OFFSET_UNIT;
         let is_far = units >> OFFSET_BITS != 0;
         let (near, far) = if is_far { (0, offset as u64) } else { (units as u64, 0) };
-        let word = size as u64 | near << SIZE_BITS | (origin as u64) << (SIZE_BITS + OFFSET_BITS);
+        let closed = if is_closed { CLOSED } else { 0 };
+        let word =
+            closed | size as u64 | near << SIZE_BITS | (origin as u64) << (SIZE_BITS + OFFSET_BITS);
         let tag = self.key.tag(self.header().addr().get(), word, far);
         // SAFETY: the caller's promise.
         let header = unsafe { self.header().as_ref() };
         header.tag.store(0, Relaxed);
+        // Release: whoever finds what is written now does not find the tag of before (see `look_twice`).
+        fence(Release);
         let (before, behind) = self.canaries(user, size, is_far);
-        // SAFETY: both lie in the block, beside the user's bytes.
+        let canary = self.key.canary(tag);
+        // SAFETY: all of them lie in the block, beside the user's bytes.
         unsafe {
-            Canary { word: tag, ends_strings: false }.fill(before);
-            Canary { word: tag, ends_strings: true }.fill(behind);
-        }
-        if is_far {
-            header.far.store(far, Relaxed);
+            Canary { word: canary, ends_strings: false }.fill(before);
+            Canary { word: canary, ends_strings: true }.fill(behind);
+            if is_far {
+                self.header().add(1).cast::<u64>().write(far);
+            }
         }
         header.word.store(word, Relaxed);
         // Release: whoever finds the tag finds the canaries.
@@ -237,7 +289,7 @@ impl Suit {
     /// What is to be filled with canaries before and behind the user's bytes.
     #[inline(always)]
     fn canaries(&self, user: NonNull<u8>, size: usize, is_far: bool) -> (Region, Region) {
-        let first = self.header().addr().get() + if is_far { size_of::<Header>() } else { HEADER };
+        let first = self.header().addr().get() + HEADER + if is_far { FAR } else { 0 };
         let start = user.addr().get();
         let before = (start - first).min(NEAR);
         let end = start + size;
@@ -268,21 +320,48 @@ impl Suit {
         let (tag, word) = (header.tag.load(Acquire), header.word.load(Relaxed));
         let near = (word >> SIZE_BITS) as usize & ((1 << OFFSET_BITS) - 1);
         let is_far = near == 0;
-        let far = if is_far { header.far.load(Relaxed) } else { 0 };
-        let live_tag = self.key.tag(at.addr().get(), word, far);
-        if tag != live_tag && tag != !live_tag {
+        let left = self.block.len - (at.addr().get() - self.block.start.addr().get());
+        let far = if !is_far {
+            0
+        } else if left >= HEADER + FAR {
+            // SAFETY: it lies in the block; any bits will do.
+            unsafe { at.add(1).cast::<u64>().read() }
+        } else {
             return Err(Damaged);
-        }
+        };
+        let live_tag = self.key.tag(at.addr().get(), word, far);
+        let is_in = |state: &State| tag == state.tag(live_tag);
+        let states = [State::Live, State::Retired, State::Stranded];
+        let Some(state) = states.into_iter().find(is_in) else { return Err(Damaged) };
         let offset = if is_far { far as usize } else { near * OFFSET_UNIT };
         let size = word as usize & MAX_SIZE;
-        let left = self.block.len - (at.addr().get() - self.block.start.addr().get());
         if offset.checked_add(size).is_none_or(|end| end > left) {
             return Err(Damaged);
         }
         let origin = Origin::numbered((word >> (SIZE_BITS + OFFSET_BITS)) as u8);
         // SAFETY: it lies in the block.
         let user = unsafe { at.cast::<u8>().add(offset) };
-        Ok(Worn { user, size, origin, is_live: tag == live_tag, tag: live_tag, is_far })
+        let is_closed = word & CLOSED != 0;
+        Ok(Worn { user, size, origin, state, is_closed, tag: live_tag, is_far })
+    }
+
+    /// What was written beside a live block, although its user may resize or release it meanwhile: what is seen
+    /// counts only if the header is the same before and after, twice.
+    ///
+    /// # Safety
+    /// The block is in memory that can be read, all pages that the user has among it.
+    pub(crate) unsafe fn look_twice(&self) -> Option<(Worn, Wound)> {
+        let once = || {
+            // SAFETY: the caller's promise.
+            let worn = unsafe { self.look() }.ok().filter(Worn::is_live)?;
+            // SAFETY: as above.
+            let wound = unsafe { self.wound(&worn) }?;
+            // Acquire: if what was seen was written meanwhile, the tag of before is not found any more.
+            fence(Acquire);
+            // SAFETY: as above.
+            (unsafe { self.look() } == Ok(worn)).then_some((worn, wound))
+        };
+        once().filter(|seen| once().as_ref() == Some(seen))
     }
 
     /// The first canary that was written over.
@@ -292,7 +371,7 @@ impl Suit {
     #[inline(always)]
     pub(crate) unsafe fn wound(&self, worn: &Worn) -> Option<Wound> {
         let (before, behind) = self.canaries(worn.user, worn.size, worn.is_far);
-        let word = worn.tag;
+        let word = self.key.canary(worn.tag);
         // SAFETY: both lie in the block.
         unsafe {
             let before_changed = Canary { word, ends_strings: false }.first_change(before);
@@ -302,23 +381,44 @@ impl Suit {
         }
     }
 
-    /// Makes a live block retired, unless another thread has just done that. It reads as zero behind its header,
-    /// if it is not guarded.
+    /// Makes a live block retired, unless another thread has just done that.
     ///
     /// # Safety
     /// The block was worn like this, and its user gives it up.
     #[inline(always)]
     pub(crate) unsafe fn retire(&self, worn: &Worn) -> bool {
         // SAFETY: the caller's promise.
+        unsafe { self.change(worn, State::Live, State::Retired) }
+    }
+
+    /// Makes a block another thing, unless another thread has just done so.
+    ///
+    /// # Safety
+    /// The block was worn like this, and its header can be written to.
+    #[inline(always)]
+    pub(crate) unsafe fn change(&self, worn: &Worn, from: State, to: State) -> bool {
+        // SAFETY: the caller's promise.
         let tag = unsafe { &self.header().as_ref().tag };
-        if tag.compare_exchange(worn.tag, !worn.tag, AcqRel, Relaxed).is_err() {
-            return false;
-        }
-        if !self.guarded {
-            // SAFETY: the block is the caller's by now.
-            unsafe { self.block.start.add(HEADER).write_bytes(0, self.block.len - HEADER) };
-        }
-        true
+        tag.compare_exchange(from.tag(worn.tag), to.tag(worn.tag), AcqRel, Relaxed).is_ok()
+    }
+
+    /// Makes a retired block that is not guarded read as zero behind its header (A3).
+    ///
+    /// # Safety
+    /// The block is the caller's.
+    #[inline(always)]
+    pub(crate) unsafe fn wipe(&self) {
+        let behind = self.behind_header();
+        // SAFETY: the caller's promise.
+        unsafe { behind.start.write_bytes(0, behind.len) };
+    }
+
+    /// All of a block that is not guarded but its header.
+    #[inline(always)]
+    pub(crate) fn behind_header(&self) -> Region {
+        // SAFETY: a block is larger than a header.
+        let start = unsafe { self.block.start.add(HEADER) };
+        Region { start, len: self.block.len - HEADER }
     }
 
     /// The offset of the first byte of a retired block that was written to; of a guarded one, of its header.
@@ -327,16 +427,13 @@ impl Suit {
     /// The block is retired, and the caller's.
     pub(crate) unsafe fn stain(&self) -> Option<usize> {
         // SAFETY: the caller's promise.
-        let is_retired = unsafe { self.look() }.is_ok_and(|worn| !worn.is_live);
+        let is_retired = unsafe { self.look() }.is_ok_and(|worn| !worn.is_live());
         match is_retired {
             false => Some(0),
             true if self.guarded => None,
             true => {
-                // SAFETY: it lies in the block.
-                let start = unsafe { self.block.start.add(HEADER) };
                 // SAFETY: the caller's promise.
-                let behind =
-                    unsafe { first_nonzero(Region { start, len: self.block.len - HEADER }) };
+                let behind = unsafe { first_nonzero(self.behind_header()) };
                 behind.map(|offset| HEADER + offset)
             }
         }

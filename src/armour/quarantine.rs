@@ -1,13 +1,10 @@
 //! Released blocks that wait before their memory is used again.
 //!
 //! A ring, first in, first out: a block leaves when there are too many behind it, or too many bytes. So memory is
-//! handed out again at the earliest when [`Quarantine::MOST_BLOCKS`] others, or [`MOST_BYTES`], were released since, and
+//! handed out again at the earliest when [`Quarantine::MOST_BLOCKS`] others, or [`Quarantine::MOST_BYTES`], were released since, and
 //! a pointer to it that is still used meanwhile does no harm, or shows.
 
 use super::Region;
-
-/// The most bytes that wait.
-const MOST_BYTES: usize = 256 << 10;
 
 /// See the module. All zeroes are an empty one.
 pub(crate) struct Quarantine {
@@ -21,6 +18,9 @@ impl Quarantine {
     /// The most blocks that wait.
     pub(crate) const MOST_BLOCKS: usize = 128;
 
+    /// The most bytes of them. A larger block does not wait.
+    pub(crate) const MOST_BYTES: usize = 256 << 10;
+
     pub(crate) const fn new() -> Quarantine {
         Quarantine { ring: [None; Self::MOST_BLOCKS], oldest: 0, blocks: 0, bytes: 0 }
     }
@@ -30,13 +30,13 @@ impl Quarantine {
         let out = if self.blocks == Self::MOST_BLOCKS { self.pop() } else { None };
         self.ring[(self.oldest + self.blocks) % Self::MOST_BLOCKS] = Some(block);
         self.blocks += 1;
-        self.bytes += weight(block);
+        self.bytes += block.len;
         out
     }
 
     /// Lets the oldest block out if there are too many bytes.
     pub(crate) fn pop_excess(&mut self) -> Option<Region> {
-        if self.bytes > MOST_BYTES { self.pop() } else { None }
+        if self.bytes > Self::MOST_BYTES { self.pop() } else { None }
     }
 
     /// Lets the oldest block out.
@@ -44,7 +44,7 @@ impl Quarantine {
         let block = self.ring[self.oldest].take()?;
         self.oldest = (self.oldest + 1) % Self::MOST_BLOCKS;
         self.blocks -= 1;
-        self.bytes -= weight(block);
+        self.bytes -= block.len;
         Some(block)
     }
 
@@ -53,18 +53,8 @@ impl Quarantine {
         self.ring.iter().flatten().copied()
     }
 
-    /// How many wait.
-    pub(crate) fn blocks(&self) -> usize {
-        self.blocks
-    }
-
     /// Forgets all of them.
     pub(crate) fn clear(&mut self) {
         *self = Quarantine::new();
     }
-}
-
-/// What a block counts for. One block is always kept, however large.
-fn weight(block: Region) -> usize {
-    block.len.min(MOST_BYTES)
 }

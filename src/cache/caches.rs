@@ -177,22 +177,19 @@ fn harden_cache(cache: &Cache, ward: *mut Ward) {
     cache.slot_of.set([(CLASSES * size_of::<Slot>()) as u16; UNITS]);
 }
 
-/// Hardens the caches: that of the calling thread, and those that are made from now on. False if there is no
-/// memory for that.
+/// Hardens the caches: that of the calling thread, and those that are made from now on. Without memory for its ward
+/// the thread uses the pool's quarantine, and its spans.
 ///
 /// # Safety
 /// The process has a single thread, which is in no function of this library, and the pool has just been hardened.
-pub(super) unsafe fn harden() -> bool {
+pub(super) unsafe fn harden() {
     let own = tls::get();
     let mut caches = lock();
     let [seed, _] = os::entropy();
     caches.seed = Some(Dice::new(seed));
-    if core::ptr::eq(own, &UNSET) || core::ptr::eq(own, &NEVER) {
-        return true;
+    if !core::ptr::eq(own, &UNSET) && !core::ptr::eq(own, &NEVER) {
+        harden_cache(own, caches.new_ward().unwrap_or(null_mut()));
     }
-    let ward = caches.new_ward();
-    harden_cache(own, ward.unwrap_or(null_mut()));
-    ward.is_some()
 }
 
 /// Gives the calling thread a cache; `None` if it can't have one.
@@ -221,7 +218,7 @@ unsafe extern "C" fn leave(cache: *mut c_void) {
 
 /// The calling thread does without its cache from now on.
 fn finish(cache: &'static Cache) {
-    cache.empty_quarantine();
+    cache.leave_quarantine();
     tls::set(&NEVER);
     cache.leave();
     let mut caches = lock();

@@ -4,10 +4,10 @@
 //! The fast ways of a cache know nothing of armours. So they are led to a slot that never has objects, and to a
 //! map without granules, and every call comes here.
 
-use super::{Cache, caches, own_object, release_bare, tls};
+use super::{Cache, caches, own, own_object, release_bare, tls};
 use crate::armour::{Quarantine, Region};
 use crate::error::{Error, Origin};
-use crate::pool::{Bare, Claim, Fault, MIN_ALIGNMENT, Request, Wanted};
+use crate::pool::{Bare, Claim, Fault, Fresh, MIN_ALIGNMENT, Request, Wanted};
 use crate::sampled::{self, Record};
 use crate::slab::{Annex, ClassId, Dice, MAX_OBJECT, Slot};
 use crate::system::{self, default_pool, untouchable_pool};
@@ -26,17 +26,21 @@ impl Ward {
 }
 
 impl Cache {
-    /// Its thread's ward, unless the pool is not hardened or the thread has no cache.
+    /// Its thread's ward, unless the pool is not hardened, the thread has no cache, or there was no memory for one.
+    ///
+    /// # Safety
+    /// The reference is gone before this is called again.
     #[inline]
-    fn with_ward<T>(&self, f: impl FnOnce(&mut Ward) -> T) -> Option<T> {
-        // SAFETY: the cache's thread alone uses it (C1), and `f` never comes back here.
-        unsafe { self.ward.get().as_mut() }.map(f)
+    unsafe fn ward(&self) -> Option<&mut Ward> {
+        // SAFETY: the cache's thread alone uses it (C1); the caller's promise.
+        unsafe { self.ward.get().as_mut() }
     }
 
-    /// Gives back what waits in quarantine, before its thread leaves.
-    pub(super) fn empty_quarantine(&self) {
-        if !self.ward.get().is_null() {
-            default_pool().empty_quarantine(&Own);
+    /// Has what waits in quarantine wait in the pool's: its thread leaves.
+    pub(super) fn leave_quarantine(&self) {
+        // SAFETY: the pool knows nothing of it.
+        while let Some(block) = unsafe { self.ward() }.and_then(|ward| ward.quarantine.pop()) {
+            default_pool().confine(default_pool(), block);
         }
     }
 }
@@ -45,12 +49,12 @@ impl Cache {
 struct Own;
 
 impl Bare for Own {
-    fn take(&self, request: Request) -> Result<(Region, bool), Error> {
+    fn take(&self, request: Request, may_ask: bool) -> Result<(Region, bool), Error> {
         let Request { size, alignment } = request;
         let fits = size <= MAX_OBJECT && alignment <= MIN_ALIGNMENT;
         match fits.then(|| self.take_object(size)).flatten() {
             Some(object) => Ok((object, false)),
-            None => default_pool().take(request),
+            None => default_pool().take(request, may_ask),
         }
     }
 
@@ -87,30 +91,46 @@ impl Bare for Own {
     }
 
     #[inline]
-    fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> Option<T> {
-        tls::get().with_ward(|ward| f(&mut ward.quarantine))
+    fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> T {
+        // SAFETY: `f` knows nothing but the quarantine.
+        match unsafe { tls::get().ward() } {
+            Some(ward) => f(&mut ward.quarantine),
+            None => default_pool().quarantine(f),
+        }
     }
 }
 
 #[inline]
 fn take_at_random(slot: &Slot, cache: &Cache) -> Option<NonNull<u8>> {
-    cache.with_ward(|ward| slot.alloc_at_random(&mut ward.dice)).flatten()
+    // SAFETY: the slot does not know it.
+    slot.alloc_at_random(&mut unsafe { cache.ward() }?.dice)
 }
 
 #[inline]
 pub(super) fn alloc(wanted: Wanted) -> Result<NonNull<u8>, Error> {
+    if wanted.size > 0
+        && let Some(block) = default_pool().alloc_at_once(&Own, wanted)
+    {
+        return Ok(block);
+    }
+    alloc_other(wanted).map(|block| block.address)
+}
+
+/// [`alloc`], for every block; says whether its bytes are zero.
+#[cold]
+#[inline(never)]
+pub(super) fn alloc_other(wanted: Wanted) -> Result<Fresh, Error> {
     if wanted.size == 0 {
-        return untouchable_pool().alloc_aligned(wanted.alignment, 1);
+        let address = untouchable_pool().alloc_aligned(wanted.alignment, 1)?;
+        return Ok(Fresh { address, zeroed: true });
     }
-    match default_pool().alloc_at_once(&Own, wanted) {
-        Some(block) => Ok(block),
-        None => default_pool().alloc_armoured(&Own, wanted).map(|block| block.address),
-    }
+    default_pool().alloc_armoured(&Own, wanted)
 }
 
 #[inline]
 pub(super) fn release(block: NonNull<u8>, claim: Claim) -> Result<(), Error> {
-    if default_pool().release_at_once(&Own, block.addr().get(), claim) {
+    // A thread that only releases has a quarantine, too.
+    if own().is_some() && default_pool().release_at_once(&Own, block.addr().get(), claim) {
         return Ok(());
     }
     release_other(block, claim)
@@ -119,15 +139,11 @@ pub(super) fn release(block: NonNull<u8>, claim: Claim) -> Result<(), Error> {
 #[cold]
 #[inline(never)]
 fn release_other(block: NonNull<u8>, claim: Claim) -> Result<(), Error> {
-    match default_pool().release_armoured(&Own, block.addr().get(), claim) {
-        Err(Error::NotInPool { .. } | Error::OtherPool { .. })
-            if untouchable_pool().owns(block.as_ptr()) =>
-        {
-            // SAFETY: the caller gives it up.
-            unsafe { untouchable_pool().release(block) }
-        }
-        released => released,
+    if untouchable_pool().owns(block.as_ptr()) {
+        // SAFETY: the caller gives it up.
+        return unsafe { untouchable_pool().release(block) };
     }
+    default_pool().release_armoured(&Own, block.addr().get(), claim)
 }
 
 pub(super) fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<NonNull<u8>, Error> {
@@ -166,7 +182,13 @@ pub fn change_origin(block: *mut u8, from: Origin, to: Origin) -> Option<Origin>
 /// The process has a single thread, which is in no function of this library, and this is called once.
 pub unsafe fn harden() -> bool {
     // SAFETY: the caller's promise.
-    unsafe { system::harden_default_pool() && caches::harden() }
+    unsafe {
+        let hardened = system::harden_default_pool();
+        if hardened {
+            caches::harden();
+        }
+        hardened
+    }
 }
 
 /// Which block of the pool behind `malloc` was touched at an address that can't be. May be called by a signal

@@ -395,6 +395,24 @@ pub fn alloc_slow(wanted: Wanted) -> Result<NonNull<u8>, Error> {
     default_pool().alloc_aligned(alignment, size)
 }
 
+/// Allocates a block of at least `size` bytes, all of them zero, that [`alloc`] had none for, or not at hand.
+///
+/// # Errors
+/// As `MemoryPool::alloc_zeroed`.
+#[cold]
+#[inline(never)]
+pub fn alloc_zeroed_slow(size: usize) -> Result<NonNull<u8>, Error> {
+    if !default_pool().is_hardened() {
+        return default_pool().alloc_zeroed(size);
+    }
+    let block = hardened::alloc_other(Wanted::bytes(size))?;
+    if !block.zeroed {
+        // SAFETY: the block has so many bytes.
+        unsafe { block.address.write_bytes(0, size) };
+    }
+    Ok(block.address)
+}
+
 /// An object of a span of the thread's own, taken from its slot by `take`.
 fn own_object(
     size: usize,

@@ -27,7 +27,9 @@ pub use hardened::set_found_handler;
 pub(crate) use hardened::{Bare, Guards, Hardened};
 pub use hardened::{Claim, Fault, Wanted};
 pub(crate) use hardened::{found, set_found_handler_if_none};
-pub(crate) use heap::{Backing, MAX_RESERVATION, Request, Reservation, reserved_metadata_bytes};
+pub(crate) use heap::{
+    Backing, Fresh, MAX_RESERVATION, Request, Reservation, reserved_metadata_bytes,
+};
 pub use heap::{MAX_SIZE, MIN_ALIGNMENT};
 pub use inner::Context;
 pub use stats::{HeapStats, PoolStats};
@@ -38,7 +40,7 @@ use crate::error::{Error, Status};
 use crate::slab::{ClassId, MAX_OBJECT, Refused};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::AtomicPtr;
-use heap::{Fresh, Heap};
+use heap::Heap;
 use inner::{Callback, Inner};
 use lock::{Guard, Lock};
 use spin::RelaxStrategy;
@@ -193,7 +195,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// No block is used any more.
     pub unsafe fn reset(&self) {
         if self.is_hardened() {
-            let _ = self.quarantine(Quarantine::clear);
+            self.quarantine(Quarantine::clear);
         }
         self.lock().reset()
     }

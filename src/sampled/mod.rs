@@ -40,6 +40,9 @@ const BYTES: usize = (2 * SLOTS + 1) * PAGE;
 /// Samples after which the interval to the next doubles.
 const AT_EACH_INTERVAL: u32 = 32;
 
+/// The most live blocks that were sampled before the interval is what the program wants.
+const DENSE_SLOTS: usize = SLOTS / 4;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Unused,
@@ -226,8 +229,14 @@ impl Slots {
 /// Allocates a block that is due to be sampled, its bytes zero, if there is a slot for it.
 #[cold]
 pub(crate) fn sample(wanted: Wanted) -> Option<NonNull<u8>> {
-    lock().schedule();
-    alloc(wanted)
+    let mut state = lock();
+    // What is sampled densely leaves slots for what comes later.
+    let kept = if state.interval < state.most { SLOTS - DENSE_SLOTS } else { 0 };
+    state.schedule();
+    // One without bytes is nobody's to touch: there are better places for those.
+    let is_worth_it = state.queued > kept && wanted.size > 0;
+    drop(state);
+    if is_worth_it { alloc(wanted) } else { None }
 }
 
 fn alloc(wanted: Wanted) -> Option<NonNull<u8>> {

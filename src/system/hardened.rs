@@ -1,10 +1,11 @@
 //! What a hardened default pool needs of the system: a secret, closed pages, blocks that can't be touched, and
 //! what was handed out before it was hardened.
 
-use super::{ALIGNMENT, MemoryPool, default_pool, reserve};
+use super::{MemoryPool, default_pool, reserve};
 use crate::armour::{Key, PAGE, Quarantine, Region, first_nonzero};
 use crate::os;
 use crate::pool::{Backing, BlockState, Guards, Hardened};
+use crate::slab::SPAN_GRANULE_SHIFT;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -21,6 +22,8 @@ pub(crate) fn hardened(guards: bool) -> Hardened {
         guards: (guards && os::page_size() == PAGE).then_some(&GUARDS),
         quarantine: UnsafeCell::new(Quarantine::new()),
         early: &[],
+        closed: AtomicUsize::new(0),
+        stranded: AtomicUsize::new(0),
     }
 }
 
@@ -82,10 +85,10 @@ pub(crate) fn untouchable_pool() -> &'static MemoryPool {
 }
 
 fn add_untouchable_heap(pool: &MemoryPool, _size: usize, _alignment: usize) -> bool {
-    /// Some hundred million blocks.
-    const MOST: usize = 4 << 30;
-    let mut size = MOST;
-    while size >= ALIGNMENT {
+    /// Some million blocks; when they are used up, the pool asks again.
+    const MOST: usize = 64 << 20;
+    let mut size = os::memory_limit().map_or(MOST, |limit| MOST.min(limit / 64));
+    while size >= 1 << SPAN_GRANULE_SHIFT {
         if let Ok(reservation) = reserve(size) {
             // SAFETY: it has just been reserved, is nobody else's, and is given back with the heap.
             if unsafe { pool.add_reservation(reservation, &UNTOUCHABLE_BACKING) }.is_ok() {

@@ -67,10 +67,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let inner = self.inner.try_lock()?;
         let suit = self.suit(inner.block_holding(address)?);
         // SAFETY: under the lock a live block stays one, and its header can be read.
-        let Worn { user, size, is_live, .. } = unsafe { suit.look() }.ok()?;
+        let worn @ Worn { user, size, .. } = unsafe { suit.look() }.ok()?;
         let block = user.addr().get();
         Some(match address.checked_sub(block) {
-            _ if !is_live => Fault::Released { block, size },
+            _ if !worn.is_live() => Fault::Released { block, size },
             None => Fault::Before { block, size, offset: block - address },
             Some(offset) => Fault::Behind { block, size, offset: offset.checked_sub(size)? },
         })

@@ -19,7 +19,6 @@ impl<R: RelaxStrategy> MemoryPool<R> {
                 Some(Error::WrittenAfterRelease { pointer: block + offset, block })
             })
         })
-        .flatten()
     }
 
     /// A block as a walk over bare blocks finds it, as its user knows it. Under the lock.
@@ -34,7 +33,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let suit = self.suit(Region { start, len: block.size });
         // SAFETY: under the lock a live block stays one, and its header can be read.
         match unsafe { suit.look() } {
-            Ok(worn) if worn.is_live => {
+            Ok(worn) if worn.is_live() => {
                 BlockInfo { address: worn.user.as_ptr(), size: worn.size, ..block }
             }
             Ok(_) => BlockInfo { state: BlockState::Free, ..block },
@@ -46,13 +45,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     pub(in super::super) fn wound_of(&self, block: BlockInfo) -> Option<Error> {
         let start = NonNull::new(block.address).filter(|_| block.state == BlockState::Live)?;
         let suit = self.suit(Region { start, len: block.size });
-        // SAFETY: under the lock a live block stays one. If it is resized or retired between the two looks they
-        // differ, and what was seen between them doesn't count.
-        unsafe {
-            let worn = suit.look().ok().filter(|worn| worn.is_live)?;
-            let wound = suit.wound(&worn)?;
-            (suit.look() == Ok(worn)).then(|| wounded(&worn, wound))
-        }
+        // SAFETY: under the lock a live block stays one, and its user's pages stay open.
+        unsafe { suit.look_twice() }.map(|(worn, wound)| wounded(&worn, wound))
     }
 }
 

@@ -20,11 +20,11 @@ pub use fault::Fault;
 pub use found::set_found_handler;
 pub(crate) use found::{found, set_found_handler_if_none};
 
-use super::MemoryPool;
 use super::heap::{Fresh, Heap, MIN_ALIGNMENT, Request};
 use super::inner::Inner;
+use super::{BlockState, MemoryPool};
 use crate::armour::{
-    self, Damaged, Key, MOST_UNGUARDED, PAGE, Quarantine, Region, Suit, Worn, Wound,
+    self, Damaged, Key, MOST_UNGUARDED, PAGE, Quarantine, Region, State, Suit, Worn, Wound,
 };
 use crate::buddy::Kind;
 use crate::error::{Error, Origin};
@@ -65,8 +65,9 @@ impl Guards {
 
 /// Where the bare blocks of a hardened pool come from and go to.
 pub(crate) trait Bare {
-    /// A block, and whether its bytes are known to be zero because nobody ever had them.
-    fn take(&self, request: Request) -> Result<(Region, bool), Error>;
+    /// A block, and whether its bytes are known to be zero because nobody ever had them. From the heaps that there
+    /// are, or, if it `may_ask`, from those that the pool's source and callbacks add.
+    fn take(&self, request: Request, may_ask: bool) -> Result<(Region, bool), Error>;
 
     /// Releases the block that starts there.
     fn give(&self, block: NonNull<u8>) -> Result<(), Error>;
@@ -84,8 +85,8 @@ pub(crate) trait Bare {
         None
     }
 
-    /// Does something to the quarantine; `None` if there is none.
-    fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> Option<T>;
+    /// Does something to the quarantine.
+    fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> T;
 }
 
 /// What a block is to be.
@@ -138,7 +139,15 @@ pub(crate) struct Hardened {
     pub(crate) quarantine: UnsafeCell<Quarantine>,
     /// Where the blocks start that were handed out before the pool was hardened and are live; else 0.
     pub(crate) early: &'static [AtomicUsize],
+    /// Guarded blocks whose pages were closed.
+    pub(crate) closed: AtomicUsize,
+    /// Blocks that are stranded: retired, and in no quarantine, because the system did not open their pages.
+    pub(crate) stranded: AtomicUsize,
 }
+
+/// The most guarded blocks whose pages are closed at a time; others are like them but for that. Each takes three
+/// mappings of the process, of which the system grants some ten thousands.
+const MOST_CLOSED: usize = 8192;
 
 impl Hardened {
     fn early(&self, block: Region) -> Option<&AtomicUsize> {
@@ -166,6 +175,15 @@ impl Heap {
 }
 
 impl<R: RelaxStrategy> Inner<R> {
+    /// Makes a retired block that is not guarded read as zero behind its header.
+    fn wipe(&self, suit: Suit) {
+        let behind = suit.behind_header();
+        if let Some(heap) = self.find(behind.start.addr().get()) {
+            // SAFETY: the block is retired, so that nobody uses it.
+            unsafe { self.heaps.get(heap).wipe_block(behind) };
+        }
+    }
+
     fn block_holding(&self, address: usize) -> Option<Region> {
         self.heaps.get(self.find(address)?).block_holding(address)
     }
@@ -173,8 +191,13 @@ impl<R: RelaxStrategy> Inner<R> {
 
 /// The pool itself, under its lock.
 impl<R: RelaxStrategy> Bare for MemoryPool<R> {
-    fn take(&self, request: Request) -> Result<(Region, bool), Error> {
-        let fresh = self.alloc_slow(request)?;
+    fn take(&self, request: Request, may_ask: bool) -> Result<(Region, bool), Error> {
+        let fresh = if may_ask {
+            self.alloc_slow(request)?
+        } else {
+            let mut inner = self.lock();
+            inner.alloc(request).ok_or_else(|| inner.refusal(request))?
+        };
         let len = self.lock().live(fresh.address.addr().get()).map_or(0, |(_, live)| live.size);
         Ok((Region { start: fresh.address, len }, fresh.zeroed))
     }
@@ -187,10 +210,10 @@ impl<R: RelaxStrategy> Bare for MemoryPool<R> {
         self.lock().block_holding(address)
     }
 
-    fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> Option<T> {
+    fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> T {
         let _inner = self.lock();
         // SAFETY: it is used under the lock alone.
-        Some(f(unsafe { &mut *self.hardened().quarantine.get() }))
+        f(unsafe { &mut *self.hardened().quarantine.get() })
     }
 }
 
@@ -239,7 +262,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.wipe_if_written(block);
         let suit = Suit { key: self.hardened().key, block, guarded: false };
         // SAFETY: the block is ours, and large enough.
-        Some(unsafe { suit.put_on(size, MIN_ALIGNMENT, origin) })
+        Some(unsafe { suit.put_on(size, MIN_ALIGNMENT, origin, false) })
     }
 
     /// Releases a block that starts at `address` and can be found at once, into quarantine. False if it can't, or if
@@ -251,13 +274,14 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         // SAFETY: the block is live, so it can be read, and the caller gives it up.
         unsafe {
             let Ok(worn) = suit.look() else { return false };
-            let is_it = worn.is_live && worn.user.addr().get() == address;
+            let is_it = worn.is_live() && worn.user.addr().get() == address;
             if !is_it || !claim.is_true_of(&worn) || suit.wound(&worn).is_some() {
                 return false;
             }
             if !suit.retire(&worn) {
                 return false;
             }
+            suit.wipe();
         }
         self.confine(bare, block);
         true
@@ -274,17 +298,21 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         } else {
             Request { size: bytes, alignment }
         };
-        let (block, fresh) = bare.take(request).or_else(|error| {
+        let (block, fresh) = bare.take(request, false).or_else(|_| {
             // What waits in quarantine may be what is missing.
-            if self.empty_quarantine(bare) { bare.take(request) } else { Err(error) }
+            if request.size <= self.lock().capacity {
+                self.empty_quarantine(bare);
+            }
+            bare.take(request, true)
         })?;
         let suit = self.suit(block);
         if !fresh && !suit.guarded {
             self.wipe_if_written(block);
         }
+        let closes = suit.guarded && self.may_close();
         // SAFETY: the block is ours, and large enough.
-        let user = unsafe { suit.put_on(size, alignment, origin) };
-        if suit.guarded {
+        let user = unsafe { suit.put_on(size, alignment, origin, closes) };
+        if closes {
             self.close_guards(suit, user, size);
         }
         Ok(Fresh { address: user, zeroed: fresh || !suit.guarded })
@@ -307,6 +335,16 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         found(&Error::WrittenAfterRelease { pointer: block + offset, block });
     }
 
+    /// Whether one more block may have its pages closed; it is counted then.
+    fn may_close(&self) -> bool {
+        let closed = &self.hardened().closed;
+        let may = closed.fetch_add(1, Relaxed) < MOST_CLOSED;
+        if !may {
+            closed.fetch_sub(1, Relaxed);
+        }
+        may
+    }
+
     /// Closes the pages about the user's; those that the system doesn't close stay as they are.
     fn close_guards(&self, suit: Suit, user: NonNull<u8>, size: usize) {
         let Some(guards) = self.hardened().guards else { return };
@@ -324,7 +362,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let suit = self.suit(block);
         // SAFETY: the block is live, so it can be read, or, if it is guarded, its header can.
         match unsafe { suit.look() } {
-            Ok(worn) if worn.is_live && worn.user.addr().get() == address => {
+            Ok(worn) if worn.is_live() && worn.user.addr().get() == address => {
                 Ok(Block::Armoured(suit, worn))
             }
             Err(Damaged) if self.is_early(block, address) => Ok(Block::Early(block)),
@@ -355,7 +393,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.lock().count_misuse();
         let Ok(worn) = worn else { return Error::Underrun { pointer, offset: 0 } };
         let (size, block) = (worn.size, worn.user.addr().get());
-        if !worn.is_live {
+        if !worn.is_live() {
             Error::AlreadyReleased { pointer, size }
         } else if pointer.wrapping_sub(block) < size {
             Error::InteriorPointer { pointer, block, size }
@@ -411,52 +449,61 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             self.lock().count_misuse();
             return Err(Error::AlreadyReleased { pointer: address, size: worn.size });
         }
-        if suit.guarded {
-            self.close_retired(suit, &worn);
+        self.wipe_retired(suit, &worn);
+        if suit.block.len > Quarantine::MOST_BYTES {
+            self.discharge(bare, suit.block);
+        } else {
+            self.confine(bare, suit.block);
         }
-        self.confine(bare, suit.block);
         Ok(())
     }
 
     /// Puts a retired block into quarantine, and gives back what leaves it for that.
     #[inline]
-    fn confine(&self, bare: &impl Bare, block: Region) {
-        match bare.quarantine(|quarantine| quarantine.push(block)) {
-            None => self.discharge(bare, block),
-            Some(mut out) => {
-                while let Some(block) = out {
-                    self.discharge(bare, block);
-                    out = bare.quarantine(Quarantine::pop_excess).flatten();
-                }
-            }
+    pub(crate) fn confine(&self, bare: &impl Bare, block: Region) {
+        let mut out = bare
+            .quarantine(|quarantine| quarantine.push(block).or_else(|| quarantine.pop_excess()));
+        while let Some(block) = out {
+            self.discharge(bare, block);
+            out = bare.quarantine(Quarantine::pop_excess);
         }
     }
 
-    /// Wipes and closes the user's pages of a retired block.
-    fn close_retired(&self, suit: Suit, worn: &Worn) {
-        let Some(guards) = self.hardened().guards else { return };
+    /// Makes the memory of a retired block read as zero, and, if it is guarded and waits, closes the user's pages.
+    fn wipe_retired(&self, suit: Suit, worn: &Worn) {
+        let Some(guards) = self.hardened().guards.filter(|_| suit.guarded) else {
+            return self.lock().wipe(suit);
+        };
         let pages = suit.pages();
         let (_, behind) = suit.guards(worn.user, worn.size);
         let open = Region { start: pages.start, len: pages.len - behind.len };
         // SAFETY: the block is retired, so that nobody uses its pages.
         unsafe {
             guards.wipe(open);
-            (guards.close)(open.start, open.len);
+            if worn.is_closed && suit.block.len <= Quarantine::MOST_BYTES {
+                // Under the lock: who looks at live blocks finds their pages open.
+                let _inner = self.lock();
+                (guards.close)(open.start, open.len);
+            }
         }
     }
 
     /// Gives a block that has left the quarantine back, bare.
     fn discharge(&self, bare: &impl Bare, block: Region) {
         let suit = self.suit(block);
-        if suit.guarded
-            && let Some(guards) = self.hardened().guards
-            // SAFETY: the block is retired, so that nobody uses its pages.
-            && !unsafe { (guards.open)(block.start, block.len) }
-        {
-            // The system has no room for so many different pages now: again when the block's turn comes.
-            let out = bare.quarantine(|quarantine| quarantine.push(block));
-            debug_assert_eq!(out, Some(None), "it has just left the quarantine");
-            return;
+        if suit.guarded {
+            // SAFETY: the block is retired, and its header can be read.
+            let worn = unsafe { suit.look() };
+            let is_closed = worn.is_ok_and(|worn| worn.is_closed);
+            if is_closed && !self.open(suit) {
+                if let Ok(worn) = worn
+                    // SAFETY: as above.
+                    && unsafe { suit.change(&worn, State::Retired, State::Stranded) }
+                {
+                    self.hardened().stranded.fetch_add(1, Relaxed);
+                }
+                return;
+            }
         }
         // SAFETY: the block has left the quarantine, so it is ours.
         if let Some(offset) = unsafe { suit.take_off() } {
@@ -466,15 +513,58 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         debug_assert!(released.is_ok());
     }
 
-    /// Gives back what waits in quarantine. Says whether anything did.
-    pub(crate) fn empty_quarantine(&self, bare: &impl Bare) -> bool {
-        let waiting = bare.quarantine(|quarantine| quarantine.blocks()).unwrap_or(0);
-        for _ in 0..waiting {
-            if let Some(block) = bare.quarantine(Quarantine::pop).flatten() {
+    /// Opens all pages of a retired block; false if the system refuses, as it may where a process has too many
+    /// mappings.
+    fn open(&self, suit: Suit) -> bool {
+        let Hardened { guards, closed, .. } = self.hardened();
+        // SAFETY: the block is retired, so that nobody uses its pages.
+        let opened =
+            guards.is_some_and(|guards| unsafe { (guards.open)(suit.block.start, suit.block.len) });
+        if opened {
+            closed.fetch_sub(1, Relaxed);
+        }
+        opened
+    }
+
+    /// Gives back what waits in quarantine, and what is stranded.
+    pub(crate) fn empty_quarantine(&self, bare: &impl Bare) {
+        while let Some(block) = bare.quarantine(Quarantine::pop) {
+            self.discharge(bare, block);
+        }
+        // Each once: those that strand again do so at addresses that were passed by.
+        let mut address = 0;
+        while self.hardened().stranded.load(Relaxed) > 0
+            && let Some(block) = self.next_bare(address)
+        {
+            address = block.start.addr().get() + block.len;
+            let suit = self.suit(block);
+            if !suit.guarded {
+                continue;
+            }
+            // SAFETY: the block was live under the lock, so its header can be read; one thread makes it retired
+            // again.
+            let refloated = unsafe {
+                suit.look().is_ok_and(|worn| suit.change(&worn, State::Stranded, State::Retired))
+            };
+            if refloated {
+                self.hardened().stranded.fetch_sub(1, Relaxed);
                 self.discharge(bare, block);
             }
         }
-        waiting > 0
+    }
+
+    /// The first live bare block that starts at `address` or above.
+    fn next_bare(&self, address: usize) -> Option<Region> {
+        let mut address = address;
+        let inner = self.lock();
+        loop {
+            let block = inner.block_from(address)?;
+            if block.state == BlockState::Live {
+                let start = NonNull::new(block.address)?;
+                return Some(Region { start, len: block.size });
+            }
+            address = block.address.addr() + block.size;
+        }
     }
 
     /// Makes a block hold `size` bytes, where it is if that can be.
@@ -485,17 +575,28 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         size: usize,
         claim: Claim,
     ) -> Result<NonNull<u8>, Error> {
-        let (old, old_size) = match self.block_at(bare, address)? {
+        let (old, old_size, new) = match self.block_at(bare, address)? {
             Block::Armoured(suit, worn) => {
                 self.accept(suit, &worn, claim)?;
-                if self.resize_in_place(suit, &worn, size) {
+                let room = suit.room(worn.user).unwrap_or(0);
+                // To move one that gets smaller saves half.
+                let may_stay = size <= room && (size >= worn.size || size >= room / 2);
+                if may_stay && self.resize_in_place(suit, &worn, size) {
                     return Ok(worn.user);
                 }
-                (worn.user, worn.size)
+                match self.alloc_armoured(bare, Wanted::bytes(size)) {
+                    Ok(new) => (worn.user, worn.size, new),
+                    Err(_) if size <= worn.size && self.resize_in_place(suit, &worn, size) => {
+                        return Ok(worn.user);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            Block::Early(block) => (block.start, block.len),
+            Block::Early(block) => {
+                (block.start, block.len, self.alloc_armoured(bare, Wanted::bytes(size))?)
+            }
         };
-        let new = self.alloc_armoured(bare, Wanted::bytes(size))?.address;
+        let new = new.address;
         // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes.
         unsafe { new.copy_from_nonoverlapping(old, old_size.min(size)) };
         self.release_armoured(bare, address, claim).map(|()| new).inspect_err(|_| {
@@ -505,12 +606,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     fn resize_in_place(&self, suit: Suit, worn: &Worn, size: usize) -> bool {
-        let Some(room) = suit.room(worn.user).filter(|&room| size <= room) else { return false };
-        // To move saves half.
-        if size < worn.size && size < room / 2 {
+        if suit.room(worn.user).is_none_or(|room| size > room) {
             return false;
         }
-        if let Some(guards) = self.hardened().guards.filter(|_| suit.guarded) {
+        if let Some(guards) = self.hardened().guards.filter(|_| suit.guarded && worn.is_closed) {
             let (_, old) = suit.guards(worn.user, worn.size);
             let (_, new) = suit.guards(worn.user, size);
             // SAFETY: the pages between are the block's, and nobody uses them yet, or any more.
@@ -522,12 +621,16 @@ impl<R: RelaxStrategy> MemoryPool<R> {
                 } else {
                     let left = Region { start: new.start, len: new.len - old.len };
                     guards.wipe(left);
+                    // Under the lock, and the header with it: who looks at live blocks finds their pages open.
+                    let _inner = self.lock();
+                    suit.write(worn.user, size, worn.origin, true);
                     (guards.close)(left.start, left.len);
+                    return true;
                 }
             }
         }
         // SAFETY: the block has room for the user's bytes, and is his to resize.
-        unsafe { suit.write(worn.user, size, worn.origin) };
+        unsafe { suit.write(worn.user, size, worn.origin, worn.is_closed) };
         true
     }
 
@@ -552,12 +655,12 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         // SAFETY: the block is live, and the caller's.
         unsafe {
             let worn = suit.look().ok()?;
-            let is_it = worn.is_live && worn.user.addr().get() == address;
+            let is_it = worn.is_live() && worn.user.addr().get() == address;
             if !is_it || suit.wound(&worn).is_some() {
                 return None;
             }
             if worn.origin == from {
-                suit.write(worn.user, worn.size, to);
+                suit.write(worn.user, worn.size, to, worn.is_closed);
             }
             Some(worn.origin)
         }

@@ -6,12 +6,18 @@ use std::prelude::rust_2024::*;
 
 /// A hardened pool over some regions, which are dirty at first.
 fn with_pool(sizes: &[usize], test: impl FnOnce(&Pool)) {
+    with_guarded_pool(None, sizes, test)
+}
+
+fn with_guarded_pool(guards: Option<&'static Guards>, sizes: &[usize], test: impl FnOnce(&Pool)) {
     let mut regions: Vec<_> = sizes.iter().map(|&size| region(size)).collect();
     let mut hardened = Box::new(Hardened {
         key: Key { first: 3, second: 5 },
-        guards: None,
+        guards,
         quarantine: UnsafeCell::new(Quarantine::new()),
         early: &[],
+        closed: AtomicUsize::new(0),
+        stranded: AtomicUsize::new(0),
     });
     let pool = Pool::new();
     // SAFETY: what it is hardened with outlives the pool, which nobody else knows.
@@ -122,11 +128,74 @@ fn what_was_written_after_a_release_is_found_when_the_block_has_waited() {
         let others: [_; Quarantine::MOST_BLOCKS] =
             core::array::from_fn(|_| pool.alloc(100).unwrap());
         assert_eq!(FOUND.take(), None);
-        others.map(|other| release(pool, other).unwrap());
+        others.iter().for_each(|&other| release(pool, other).unwrap());
         let pointer = block.addr().get() + 50;
         let found = FOUND.take().expect("the block has left the quarantine");
         assert!(matches!(found, Error::WrittenAfterRelease { pointer: at, .. } if at == pointer));
         pool.check().unwrap();
+    });
+}
+
+#[test]
+fn blocks_that_wait_have_few_bytes() {
+    with_pool(&[16 << 20], |pool| {
+        for _ in 0..20 {
+            release(pool, pool.alloc(100_000).unwrap()).unwrap();
+            assert!(pool.stats().live_bytes <= Quarantine::MOST_BYTES);
+        }
+        let large = pool.alloc(2 << 20).unwrap();
+        release(pool, large).unwrap();
+        assert!(pool.stats().live_bytes <= Quarantine::MOST_BYTES);
+    });
+}
+
+std::thread_local! {
+    /// Whether pages can be opened.
+    static OPENS: core::cell::Cell<bool> = const { core::cell::Cell::new(true) };
+}
+
+/// Guards that only say that they do something.
+static PRETENDED: Guards =
+    Guards { close: |_, _| true, open: |_, _| OPENS.get(), purge: |_, _| false };
+
+#[test]
+fn blocks_whose_pages_do_not_open_are_given_back_later() {
+    with_guarded_pool(Some(&PRETENDED), &[16 << 20], |pool| {
+        OPENS.set(false);
+        let blocks: Vec<_> = (0..100).map(|_| pool.alloc(50_000).unwrap()).collect();
+        blocks.iter().for_each(|&block| release(pool, block).unwrap());
+        let pointer = blocks[0].addr().get();
+        let error = Error::AlreadyReleased { pointer, size: 50_000 };
+        assert_eq!(release(pool, blocks[0]), Err(error));
+        pool.empty_quarantine(pool);
+        assert_eq!(pool.stats().live_blocks, 100);
+        assert_eq!(pool.hardened().stranded.load(Relaxed), 100);
+        OPENS.set(true);
+        pool.empty_quarantine(pool);
+        assert_eq!(pool.stats().live_blocks, 0);
+        assert_eq!(pool.hardened().closed.load(Relaxed), 0);
+        pool.check().unwrap();
+    });
+}
+
+#[test]
+fn a_guarded_block_is_resized_where_it_is_as_far_as_its_run_goes() {
+    with_guarded_pool(Some(&PRETENDED), &[16 << 20], |pool| {
+        let block = pool.alloc(50_000).unwrap();
+        for size in [40_000, 50_000, 53_248] {
+            // SAFETY: the block is live, and has the larger of both sizes if it stays.
+            unsafe {
+                block.write_bytes(7, size.min(40_000));
+                assert_eq!(pool.resize(block, size), Ok(block));
+                block.write_bytes(7, size);
+            }
+            assert_eq!(pool.usable_size(block), Ok(size));
+            pool.check().unwrap();
+        }
+        // SAFETY: the old address is not used any more.
+        let moved = unsafe { pool.resize(block, 1_000_000) }.unwrap();
+        assert_ne!(moved, block);
+        release(pool, moved).unwrap();
     });
 }
 

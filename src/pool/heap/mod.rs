@@ -15,6 +15,7 @@ mod layout;
 pub(crate) use layout::{MAX_RESERVATION, Reservation, reserved_metadata_bytes};
 
 use super::registry::Entry;
+use crate::armour::Region;
 use crate::buddy::{Broken, Buddy, Extent, Granule, Kind, Order, Sweep, Tag};
 use crate::error::Error;
 use crate::slab::{
@@ -505,6 +506,30 @@ impl Heap {
     pub(super) fn set_dice(&mut self, seed: u64) {
         if let Some((slab, _)) = self.slab_mut() {
             slab.set_dice(seed);
+        }
+    }
+
+    /// Makes a part of a block read as zero; its pages go back to the system if they are many.
+    ///
+    /// # Safety
+    /// It is part of a block of this heap, and nobody uses it.
+    pub(super) unsafe fn wipe_block(&self, part: Region) {
+        /// Fewer are as fast zeroed as they are got from the system again.
+        const WORTH_PURGING: usize = 1 << 20;
+        let Region { start, len } = part;
+        let before = start.align_offset(1 << SPAN_GRANULE_SHIFT).min(len);
+        let pages = (len - before) & !((1 << SPAN_GRANULE_SHIFT) - 1);
+        // SAFETY: the caller's promise; all of it lies in the part.
+        unsafe {
+            let purged = self.backing.is_some_and(|backing| {
+                pages >= WORTH_PURGING && (backing.purge)(start.add(before), pages)
+            });
+            if purged {
+                start.write_bytes(0, before);
+                start.add(before + pages).write_bytes(0, len - before - pages);
+            } else {
+                start.write_bytes(0, len);
+            }
         }
     }
 
