@@ -61,7 +61,7 @@ $(shared) $(static) &: $(sources)
 	$(CARGO) build --release
 
 install: all
-	$(if $(filter-out /%,$(prefix) $(libdir) $(includedir)),$(error directories begin with a slash))
+	$(if $(filter-out /%,$(prefix) $(libdir) $(includedir)),$(error prefix, libdir and includedir are absolute paths))
 	$(INSTALL) -d $(foreach directory,$(libdir) $(pkgconfigdir) $(cmakedir) $(includedir) $(docdir) \
 	    $(mandir)/man3 $(mandir)/man7,'$(DESTDIR)$(directory)')
 	for name in $(notdir $(shared)); do \

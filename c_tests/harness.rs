@@ -16,7 +16,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{Read, Seek, Write as _, stderr};
+use std::io::{Read, Seek, Write, stderr};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -355,6 +355,28 @@ fn build_what_ships() -> PathBuf {
     command.current_dir(workspace());
     run(command, TIME_LIMIT_UNDER_VALGRIND).assert_success();
     folder.join(below_target)
+}
+
+/// Whether a test can use these programs. Where `CI` is set a missing one fails it, elsewhere the test may skip
+/// itself, of which this leaves a line.
+#[track_caller]
+pub fn installed(programs: &[&str]) -> bool {
+    let missing: Vec<_> = programs.iter().filter(|program| !on_path(program)).collect();
+    for program in &missing {
+        // Not by eprintln, whose words the test runner keeps for itself.
+        let _ = writeln!(stderr(), "SKIPPED: {program} is not installed");
+    }
+    let required = env::var_os("CI").is_some_and(|value| !value.is_empty());
+    assert!(
+        missing.is_empty() || !required,
+        "CI skips no test: install {missing:?}, see .ci/install"
+    );
+    missing.is_empty()
+}
+
+fn on_path(program: impl AsRef<OsStr>) -> bool {
+    let folders = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&folders).any(|folder| folder.join(program.as_ref()).is_file())
 }
 
 fn test_folder() -> &'static Path {
