@@ -12,6 +12,7 @@
 
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsStr;
 use std::fmt;
@@ -84,6 +85,33 @@ pub fn shared_library(name: &str) -> PathBuf {
 /// `lib<name>.a`, of this test's profile.
 pub fn static_library(name: &str) -> PathBuf {
     artifact(name, "a")
+}
+
+/// The names that leave `lib<name>.so`, without their versions.
+#[track_caller]
+pub fn exported_symbols(name: &str) -> BTreeSet<String> {
+    dynamic_symbols(name, "--defined-only")
+}
+
+/// The names that `lib<name>.so` takes from elsewhere, without their versions.
+#[track_caller]
+pub fn imported_symbols(name: &str) -> BTreeSet<String> {
+    dynamic_symbols(name, "--undefined-only")
+}
+
+/// The names that are to leave `lib<name>.so`.
+#[track_caller]
+pub fn listed_symbols(name: &str) -> BTreeSet<String> {
+    let list = workspace().join(format!("packaging/abi/lib{name}.symbols"));
+    let list = fs::read_to_string(list).expect("every shared library has a list of its symbols");
+    list.lines().map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn dynamic_symbols(name: &str, which: &str) -> BTreeSet<String> {
+    let nm = Run::new("nm").args(["-D", "--format=posix", which]).arg(shared_library(name));
+    let name = |line: &str| line.split([' ', '@']).next().map(str::to_owned);
+    nm.succeed().stdout.lines().filter_map(name).collect()
 }
 
 /// Compiles a C or C++ source, a path relative to the workspace, into a program.
