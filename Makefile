@@ -31,8 +31,8 @@ INSTALL_DATA = $(INSTALL) -m 644
 built = $(or $(CARGO_TARGET_DIR),target)/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
 shared = $(built)/libheapmaster.so $(built)/libheapmaster_malloc.so
 static = $(built)/libheapmaster.a
-sources := $(wildcard Cargo.* cbindgen.toml build.rs malloc/Cargo.toml malloc/build.rs) \
-    $(shell find src malloc/src -name '*.rs')
+sources := $(wildcard Cargo.* build.rs cbindgen.toml c/Cargo.toml c/build.rs malloc/Cargo.toml malloc/build.rs) \
+    $(shell find src c/src malloc/src -name '*.rs')
 
 headers := $(wildcard include/*.h include/*.hpp)
 pkgconfig := heapmaster.pc heapmaster-malloc.pc

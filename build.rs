@@ -1,4 +1,4 @@
-//! Generates the C header from `src/ffi`, and names the shared library.
+//! Generates the C header from `src/ffi`.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -10,14 +10,6 @@ fn main() {
     fs::write(&header, generate_header(&root)).expect("OUT_DIR can be written to");
     // For the test that compares it with the committed one.
     println!("cargo::rustc-env=HEAPMASTER_GENERATED_HEADER={}", header.display());
-    if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
-        // Not `rustc-link-arg-cdylib`, which cargo passes on to the cdylibs of packages that depend on us.
-        // In the programs of this package the name means nothing.
-        println!("cargo::rustc-link-arg=-Wl,-soname,libheapmaster.so.0");
-        // Never unloaded: the default pool's blocks outlive any dlclose, and so does its reservation, of which
-        // there would be another one after each dlopen.
-        println!("cargo::rustc-link-arg=-Wl,-z,nodelete");
-    }
     for input in ["build.rs", "cbindgen.toml", "src"] {
         println!("cargo::rerun-if-changed={input}");
     }

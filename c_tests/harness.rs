@@ -357,17 +357,17 @@ pub fn library_folder(name: &str) -> PathBuf {
 
 /// A library of the workspace, built the way it ships but for the profile, which is that of this test.
 fn artifact(name: &str, extension: &str) -> PathBuf {
-    static FOLDER: LazyLock<PathBuf> = LazyLock::new(build_what_ships);
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| build_what_ships(workspace()));
     let path = FOLDER.join(format!("lib{name}.{extension}"));
     assert!(path.exists(), "cargo has not built {}", path.display());
     path
 }
 
-/// Builds the libraries in a target folder of their own, and says where they are. For its tests cargo builds
-/// a package as one that unwinds, and not at all if it is nothing but a shared library; and what ships, built
-/// into the same folder, would replace what the tests are linked with.
+/// Builds what ships of the package or workspace in this folder, in a target folder of its own, and says where it
+/// is. For its tests cargo builds a package as one that unwinds, and not at all if it is nothing but a shared
+/// library; and what ships, built into the same folder, would replace what the tests are linked with.
 #[track_caller]
-fn build_what_ships() -> PathBuf {
+pub fn build_what_ships(package: impl AsRef<Path>) -> PathBuf {
     let profile_folder = test_folder().parent().expect("deps lies in a folder");
     let below_target = profile_folder.strip_prefix(target_folder()).expect("tests lie in target");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libraries");
@@ -380,31 +380,9 @@ fn build_what_ships() -> PathBuf {
         "debug" => "dev",
         other => other,
     });
-    command.current_dir(workspace());
+    command.current_dir(package);
     run(command, TIME_LIMIT_UNDER_VALGRIND).assert_success();
     folder.join(below_target)
-}
-
-/// Whether a test can use these programs. Where `CI` is set a missing one fails it, elsewhere the test may skip
-/// itself, of which this leaves a line.
-#[track_caller]
-pub fn installed(programs: &[&str]) -> bool {
-    let missing: Vec<_> = programs.iter().filter(|program| !on_path(program)).collect();
-    for program in &missing {
-        // Not by eprintln, whose words the test runner keeps for itself.
-        let _ = writeln!(stderr(), "SKIPPED: {program} is not installed");
-    }
-    let required = env::var_os("CI").is_some_and(|value| !value.is_empty());
-    assert!(
-        missing.is_empty() || !required,
-        "CI skips no test: install {missing:?}, see .ci/install"
-    );
-    missing.is_empty()
-}
-
-fn on_path(program: impl AsRef<OsStr>) -> bool {
-    let folders = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&folders).any(|folder| folder.join(program.as_ref()).is_file())
 }
 
 fn test_folder() -> &'static Path {
