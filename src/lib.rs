@@ -30,9 +30,6 @@
 // Without the system nobody reserves memory, which the pool's heaps could be made of.
 #![cfg_attr(not(feature = "system"), allow(dead_code, unused_imports))]
 
-#[cfg(all(feature = "system", not(test)))]
-extern crate std;
-
 mod error;
 
 mod bits;
@@ -64,6 +61,9 @@ mod ffi;
 pub use error::{Error, Origin, Status};
 #[cfg(feature = "system")]
 pub use os::YieldAfterSpin;
+#[cfg(feature = "system")]
+#[doc(hidden)]
+pub use os::last_words;
 #[cfg(not(feature = "system"))]
 pub use pool::MemoryPool;
 pub use pool::{

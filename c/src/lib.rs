@@ -1,5 +1,6 @@
-//! `libheapmaster.so` and `libheapmaster.a`: the C ABI of the package `heapmaster`, and nothing else.
+//! `libheapmaster.so` and `libheapmaster.a`: the C ABI of the package `heapmaster`, and nothing else. They contain
+//! neither std nor an unwinder, and need no library but libc.
 
 #![no_std]
 
-extern crate heapmaster as _;
+heapmaster::in_place_of_std!();

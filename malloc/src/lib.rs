@@ -18,12 +18,11 @@
 //! operators      operator new and delete                         c, runtime
 //! fork           a child that can allocate                       text
 //! faults         accesses to closed memory                       traces
-//! last_words     what becomes of a panic                         text
 //! ```
 //!
 //! Every function here may be called before this library's constructor, by any thread, inside any other
 //! function of libc, and for the memory of that very function. Hence the rules:
-//! - Nothing allocates. The crate is `no_std`, and Rust's global allocator is none (see last_words.rs).
+//! - Nothing allocates. The crate is `no_std`, and there is no global allocator.
 //! - Nothing waits for a lock but the pool's own.
 //! - No state needs to be set up: the statics start as the defaults, and the constructor only refines them.
 
@@ -34,7 +33,6 @@ mod errno;
 mod faults;
 mod fork;
 mod introspection;
-mod last_words;
 mod misuse;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod operators;
@@ -48,6 +46,8 @@ mod traces;
 use core::ffi::{c_char, c_int};
 use heapmaster::cache;
 
+heapmaster::in_place_of_std!();
+
 /// The constructor. It is the first code of the process after the dynamic linker's own (`-z initfirst`, see
 /// build.rs), yet usually not our first: the dynamic linker allocates too.
 extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *const c_char) {
@@ -60,7 +60,6 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     if let Some(interval) = settings::sample_interval() {
         sample(interval);
     }
-    last_words::prepare();
     fork::register();
     if settings::pages_decay() {
         // SAFETY: this is the constructor, the first code of the process.

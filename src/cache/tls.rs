@@ -103,24 +103,3 @@ pub(super) fn set(cache: &'static Cache) {
         );
     }
 }
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-mod elsewhere {
-    use super::Cache;
-    use core::cell::Cell;
-
-    std::thread_local! {
-        static CACHE: Cell<&'static Cache> = const { Cell::new(&super::super::UNSET) };
-    }
-
-    pub(in super::super) fn get() -> &'static Cache {
-        CACHE.get()
-    }
-
-    pub(in super::super) fn set(cache: &'static Cache) {
-        CACHE.set(cache);
-    }
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) use elsewhere::{get, set};

@@ -1,16 +1,12 @@
 //! The thread's last error, the names of statuses, and the misuse handler.
 
 use super::hl_pool;
+use super::last_error::{self, MESSAGE};
 use crate::error::{Error, Status};
 use crate::pool::set_found_handler_if_none;
-use core::cell::{Cell, UnsafeCell};
 use core::ffi::{CStr, c_char, c_void};
 use core::fmt::{self, Write};
 use spin::mutex::SpinMutex;
-use std::thread_local;
-
-/// Bytes of a message, the NUL at its end included; longer ones are cut.
-const MESSAGE: usize = 256;
 
 /// A misuse of a pool, as the misuse handler is told of it.
 #[repr(C)]
@@ -47,15 +43,10 @@ unsafe impl Send for Handler {}
 static HANDLER: SpinMutex<Handler, crate::os::YieldAfterSpin> =
     SpinMutex::new(Handler { function: None, context: core::ptr::null_mut() });
 
-thread_local! {
-    static LAST_ERROR: Cell<Option<Error>> = const { Cell::new(None) };
-    static LAST_MESSAGE: UnsafeCell<[u8; MESSAGE]> = const { UnsafeCell::new([0; MESSAGE]) };
-}
-
 /// Keeps an error as the thread's last, and says its status.
 #[cold]
 pub(super) fn fail(error: Error) -> Status {
-    LAST_ERROR.set(Some(error));
+    last_error::set(error);
     error.status()
 }
 
@@ -134,20 +125,16 @@ fn write_message(buffer: &mut [u8; MESSAGE], error: &Error) -> *const c_char {
 /// Why this thread's last failing call failed; ::HL_OK if none has. Calls that succeed leave it alone.
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_last_error() -> Status {
-    LAST_ERROR.get().map_or(Status::Ok, |error| error.status())
+    last_error::get().map_or(Status::Ok, |error| error.status())
 }
 
 /// A line that says why this thread's last failing call failed, and names the pointer or value at fault; ""
 /// if none has failed. Valid until the thread's next failing call or next call of this function.
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_last_error_message() -> *const c_char {
-    match LAST_ERROR.get() {
+    match last_error::get() {
         None => c"".as_ptr(),
-        Some(error) => LAST_MESSAGE.with(|message| {
-            // SAFETY: the buffer is the thread's own, and nobody has borrowed it: writing the message calls
-            // nothing that comes back here.
-            write_message(unsafe { &mut *message.get() }, &error)
-        }),
+        Some(error) => last_error::with_message(|buffer| write_message(buffer, &error)),
     }
 }
 

@@ -13,6 +13,7 @@ mod blocks;
 mod errors;
 mod heaps;
 mod insight;
+mod last_error;
 mod library;
 mod limits;
 mod pools;

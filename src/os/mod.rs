@@ -1,11 +1,13 @@
 //! The system: reserve, commit and purge memory, wait, errno, threads. The only door to it.
 
+mod last_words;
 mod raw;
 pub(crate) mod thread;
 
 use crate::error::Error;
 use core::ptr::{NonNull, from_mut, with_exposed_provenance, with_exposed_provenance_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
+pub use last_words::last_words;
 use libc::{MAP_ANONYMOUS, MAP_NORESERVE, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE};
 use spin::RelaxStrategy;
 

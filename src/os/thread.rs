@@ -68,7 +68,7 @@ fn mask_signals(blocked: &u64, before: Option<&mut u64>) {
 /// Makes the calling thread sleep.
 pub(crate) fn sleep(milliseconds: u64) {
     let time = libc::timespec {
-        tv_sec: (milliseconds / 1000) as libc::time_t,
+        tv_sec: (milliseconds / 1000) as _,
         tv_nsec: (milliseconds % 1000 * 1_000_000) as libc::c_long,
     };
     // SAFETY: it points to a time, and what is left of it is not asked for.
