@@ -38,9 +38,6 @@ headers := $(wildcard include/*.h include/*.hpp)
 pkgconfig := heapmaster.pc heapmaster-malloc.pc
 cmake := HeapMasterConfig.cmake HeapMasterConfigVersion.cmake
 
-# What the static library needs, as `rustc --print native-static-libs` says, less what compilers link anyway.
-libs_private = -lpthread -lm -ldl
-
 # Fills in a template. What lies below the prefix is named by it in .pc files, so that they can be relocated;
 # CMake's files find everything from where they are themselves.
 below_prefix = $(patsubst $(prefix)/%,$${prefix}/%,$(1))
@@ -50,8 +47,7 @@ configure = sed -e 's|@version@|$(VERSION)|' -e 's|@major@|$(MAJOR)|' \
     -e 's|@libdir@|$(call below_prefix,$(libdir))|' \
     -e 's|@includedir@|$(call below_prefix,$(includedir))|' \
     -e 's|@libdir_from_here@|$(call from_cmakedir,$(libdir))|' \
-    -e 's|@includedir_from_here@|$(call from_cmakedir,$(includedir))|' \
-    -e 's|@libs_private@|$(libs_private)|'
+    -e 's|@includedir_from_here@|$(call from_cmakedir,$(includedir))|'
 
 .PHONY: all install install-strip uninstall
 

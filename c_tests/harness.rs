@@ -34,14 +34,13 @@ const TIME_LIMIT_UNDER_VALGRIND: Duration = Duration::from_secs(900);
 /// Tells a C program to do with fewer rounds. See `rounds` in `check.h`.
 const FEWER_ROUNDS: &str = "HEAPMASTER_TEST_FEWER_ROUNDS";
 
-/// What `rustc --print native-static-libs` prints for a Linux staticlib that contains std.
-const LIBRARIES_OF_STD: [&str; 6] = ["-lgcc_s", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"];
-
 /// How a program gets at the library of this name.
 #[derive(Clone, Copy, Debug)]
 pub enum Link {
     Shared(&'static str),
     Static(&'static str),
+    /// Statically, in a program that has musl as its libc, which `musl-gcc` gives it.
+    Musl(&'static str),
     Nothing,
 }
 
@@ -123,7 +122,10 @@ pub fn build(source: impl AsRef<Path>, link: Link, flags: &[&str]) -> Program {
     let name = source.file_stem().expect("a source has a name").to_str().expect("names are UTF-8");
     let cpp = source.extension().is_some_and(|extension| extension == "cpp");
 
-    let mut command = compiler(cpp);
+    let mut command = match link {
+        Link::Musl(_) => Command::new("musl-gcc"),
+        _ => compiler(cpp),
+    };
     command.arg(if cpp { "-std=c++17" } else { "-std=c11" });
     command.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"]);
     command.arg("-I").arg(workspace().join("include"));
@@ -138,8 +140,12 @@ pub fn build(source: impl AsRef<Path>, link: Link, flags: &[&str]) -> Program {
             "shared"
         }
         Link::Static(library) => {
-            command.arg(static_library(library)).args(LIBRARIES_OF_STD);
+            command.arg(static_library(library));
             "static"
+        }
+        Link::Musl(library) => {
+            command.arg("-static").arg(static_library(library));
+            "musl"
         }
         Link::Nothing => "alone",
     };
@@ -197,7 +203,7 @@ impl Program {
         let run = Run::new("valgrind")
             .args(["-q", "--error-exitcode=99", "--leak-check=full"])
             .arg(&self.path)
-            .env(FEWER_ROUNDS, "1")
+            .fewer_rounds()
             .time_limit(TIME_LIMIT_UNDER_VALGRIND);
         Some(run)
     }
@@ -223,6 +229,11 @@ impl Run {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
+    }
+
+    /// For a C program of which not the rounds matter but its surroundings.
+    pub fn fewer_rounds(self) -> Self {
+        self.env(FEWER_ROUNDS, "1")
     }
 
     pub fn time_limit(mut self, limit: Duration) -> Self {

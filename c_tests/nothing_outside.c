@@ -63,9 +63,11 @@ void *mmap(void *address, size_t size, int protection, int flags, int file, off_
     return (void *)syscall(SYS_mmap, address, size, protection, flags, file, offset);
 }
 
+#ifdef __GLIBC__
 void *mmap64(void *address, size_t size, int protection, int flags, int file, off64_t offset) {
     return mmap(address, size, protection, flags, file, offset);
 }
+#endif
 
 static _Alignas(4096) unsigned char memory[MARGIN + SIZE + MARGIN];
 

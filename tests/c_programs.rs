@@ -4,9 +4,9 @@
 #[path = "../c_tests/harness.rs"]
 mod harness;
 
-use harness::{Link, Program};
+use harness::{Link, Program, installed};
 
-/// Three tests of each program, and `PROGRAMS`, the list of them.
+/// Four tests of each program, and `PROGRAMS`, the list of them.
 macro_rules! programs {
     ($($name:ident),* $(,)?) => {
         const PROGRAMS: &[&str] = &[$(stringify!($name)),*];
@@ -17,6 +17,10 @@ macro_rules! programs {
 
         mod static_ {
             $(#[test] fn $name() { super::run(stringify!($name), super::STATIC); })*
+        }
+
+        mod musl {
+            $(#[test] fn $name() { super::run_with_musl(stringify!($name)); })*
         }
 
         mod valgrind {
@@ -53,6 +57,12 @@ const STATIC: Link = Link::Static("heapmaster");
 
 fn run(name: &str, link: Link) {
     build(name, link).run().succeed();
+}
+
+fn run_with_musl(name: &str) {
+    if installed(&["musl-gcc"]) {
+        build(name, Link::Musl("heapmaster")).run().fewer_rounds().succeed();
+    }
 }
 
 fn run_under_valgrind(name: &str) {
