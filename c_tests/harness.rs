@@ -76,6 +76,20 @@ pub fn workspace() -> &'static Path {
         .expect("a package of the workspace lies inside it")
 }
 
+/// The programs of `c_tests/` in a language, by its extension, which the package `heapmaster` runs.
+pub fn programs(extension: &str) -> Vec<String> {
+    let entries = fs::read_dir(workspace().join("c_tests")).expect("c_tests can be read");
+    let paths = entries.map(|entry| entry.expect("its entries can be read").path());
+    let mut programs: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .map(|path| path.file_stem().expect("it has a name").to_string_lossy().into_owned())
+        // The other package's.
+        .filter(|name| !name.starts_with("malloc_"))
+        .collect();
+    programs.sort();
+    programs
+}
+
 /// `lib<name>.so`, of this test's profile.
 pub fn shared_library(name: &str) -> PathBuf {
     artifact(name, "so")
