@@ -136,6 +136,15 @@ impl Origin {
 
 /// Why a call was refused, with the pointer or value at fault. A refused call changed nothing but the counts of
 /// failures and misuses.
+///
+/// ```
+/// use heapmaster::{Error, Pool, Status};
+///
+/// let error = Pool::new().block(100).unwrap_err();
+/// assert_eq!(error, Error::OutOfMemory { size: 100 });
+/// assert_eq!(error.status(), Status::OutOfMemory);
+/// assert_eq!(error.to_string(), "out of memory: no heap of the pool has room for 100 bytes");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {

@@ -20,31 +20,25 @@
 //! ```
 
 use crate::error::Error;
+use crate::safe::Block;
 use crate::system::default_pool;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
-use core::ptr::NonNull;
 
 /// A number of bytes of the default pool, released when it is dropped.
 ///
-/// The bytes are zero at first, and aligned to 16.
+/// The bytes are zero at first, and aligned to 16. It can be sent to and shared with other threads.
 pub struct Chunk {
-    block: NonNull<u8>,
-    len: usize,
+    block: Block<'static>,
 }
 
-// SAFETY: a chunk owns its bytes, and the pool can be used from every thread.
-unsafe impl Send for Chunk {}
-// SAFETY: as above; a shared chunk is only read.
-unsafe impl Sync for Chunk {}
-
 impl Chunk {
-    /// Allocates a chunk of `len` bytes.
+    /// Allocates a chunk of `len` bytes. Cost: that of [`MemoryPool::alloc_zeroed`](crate::MemoryPoolWith::alloc_zeroed).
     ///
     /// # Errors
     /// `OutOfMemory`, `SizeOverflow`.
     pub fn allocate(len: usize) -> Result<Chunk, Error> {
-        Ok(Chunk { block: default_pool().alloc_zeroed(len)?, len })
+        Ok(Chunk { block: default_pool().block(len)? })
     }
 
     /// The first byte.
@@ -54,7 +48,7 @@ impl Chunk {
 
     /// The first byte, to write to.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.block.as_ptr()
+        self.block.as_mut_ptr()
     }
 }
 
@@ -62,29 +56,19 @@ impl Deref for Chunk {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the block is live, has `len` bytes, and they were zeroed.
-        unsafe { core::slice::from_raw_parts(self.block.as_ptr(), self.len) }
+        &self.block
     }
 }
 
 impl DerefMut for Chunk {
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `deref`, and the chunk is borrowed mutably.
-        unsafe { core::slice::from_raw_parts_mut(self.block.as_ptr(), self.len) }
+        &mut self.block
     }
 }
 
 impl fmt::Debug for Chunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chunk").field("address", &self.block).field("len", &self.len).finish()
-    }
-}
-
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        // SAFETY: the block is the chunk's own, and nobody uses it after the chunk.
-        let released = unsafe { default_pool().release(self.block) };
-        debug_assert!(released.is_ok());
+        f.debug_struct("Chunk").field("address", &self.as_ptr()).field("len", &self.len()).finish()
     }
 }
 

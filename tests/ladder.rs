@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Lowest first; `lib.rs` shows the same order.
-const LADDER: [&str; 12] = [
-    "error", "bits", "buddy", "slab", "armour", "pool", "os", "system", "sampled", "cache", "heap",
-    "ffi",
+const LADDER: [&str; 13] = [
+    "error", "bits", "buddy", "slab", "armour", "pool", "os", "system", "sampled", "cache", "safe",
+    "heap", "ffi",
 ];
 
 /// The only layer that may stand beside these is the one of errors.

@@ -11,8 +11,8 @@ use core::sync::atomic::Ordering::Relaxed;
 /// Takes every lock, so that a fork finds nothing half-way through a change.
 pub fn before_fork() {
     core::mem::forget(caches::lock());
-    default_pool().before_fork();
-    untouchable_pool().before_fork();
+    default_pool().lock_for_fork();
+    untouchable_pool().lock_for_fork();
     MemoryPool::lock_registry();
     sampled::before_fork();
 }
@@ -26,8 +26,8 @@ pub unsafe fn after_fork_in_parent() {
     unsafe {
         sampled::after_fork();
         MemoryPool::unlock_registry();
-        untouchable_pool().after_fork();
-        default_pool().after_fork();
+        untouchable_pool().unlock_after_fork();
+        default_pool().unlock_after_fork();
         caches::force_unlock();
     }
 }

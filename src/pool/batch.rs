@@ -6,7 +6,17 @@ use crate::slab::{ClassId, MAX_OBJECT, Refused};
 use core::ptr::NonNull;
 use spin::RelaxStrategy;
 
-/// Batches.
+/// Batches, which cost less than as many calls.
+///
+/// ```
+/// # let pool = heapmaster::MemoryPool::system();
+/// let mut blocks = [std::ptr::null_mut(); 100];
+/// let (filled, result) = pool.alloc_many(64, &mut blocks);
+/// assert_eq!((filled, result), (100, Ok(())));
+/// // SAFETY: the blocks are not used any more.
+/// let (released, result) = unsafe { pool.release_many(&mut blocks) };
+/// assert_eq!((released, result), (100, Ok(())));
+/// ```
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// Fills `blocks` with blocks of at least `size` bytes. Says how many it got, and why there are no more.
     ///

@@ -52,6 +52,10 @@ impl<R: RelaxStrategy> Inner<R> {
 }
 
 /// Proof.
+///
+/// ```
+/// assert_eq!(heapmaster::default_pool().check(), Ok(()));
+/// ```
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// Checks every invariant of every layer. Other threads wait meanwhile. Cost: a step a granule.
     ///

@@ -1,9 +1,47 @@
-//! The pool as Rust's allocator.
+//! Blocks by their [`Layout`], and the pool as Rust's allocator.
 
 use super::{MIN_ALIGNMENT, MemoryPool};
+use crate::error::Error;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{NonNull, null_mut};
 use spin::RelaxStrategy;
+
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Allocates a block of zeros.
+    pub(super) fn alloc_layout_zeroed(&self, layout: Layout) -> Result<NonNull<u8>, Error> {
+        if layout.align() <= MIN_ALIGNMENT {
+            return self.alloc_zeroed(layout.size());
+        }
+        let block = self.alloc_aligned(layout.align(), layout.size())?;
+        // SAFETY: the block has that many bytes.
+        unsafe { block.write_bytes(0, layout.size()) };
+        Ok(block)
+    }
+
+    /// Makes a block of one layout one of another, where it is if that can be, else elsewhere with its contents
+    /// copied.
+    ///
+    /// # Safety
+    /// As for [`MemoryPool::resize`], and the block was allocated with the old layout.
+    pub(super) unsafe fn fit(
+        &self,
+        block: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<u8>, Error> {
+        if new.align() <= MIN_ALIGNMENT {
+            // SAFETY: the caller's promise.
+            return unsafe { self.resize(block, new.size()) };
+        }
+        match self.alloc_aligned(new.align(), new.size()) {
+            // SAFETY: the old block is the caller's to give up, and each has as many bytes as its layout.
+            Ok(other) => unsafe { self.replace(block, other, old.size().min(new.size())) },
+            // It fits as it is.
+            Err(_) if new.size() <= old.size() && new.align() <= old.align() => Ok(block),
+            Err(error) => Err(error),
+        }
+    }
+}
 
 // SAFETY: blocks are disjoint, live until released, as large and as aligned as asked for; no method unwinds.
 unsafe impl<R: RelaxStrategy> GlobalAlloc for MemoryPool<R> {
@@ -19,31 +57,14 @@ unsafe impl<R: RelaxStrategy> GlobalAlloc for MemoryPool<R> {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if layout.align() <= MIN_ALIGNMENT {
-            return MemoryPool::alloc_zeroed(self, layout.size())
-                .map_or(null_mut(), NonNull::as_ptr);
-        }
-        // SAFETY: the caller's promise about the layout.
-        let block = unsafe { GlobalAlloc::alloc(self, layout) };
-        if !block.is_null() {
-            // SAFETY: the block has that many bytes.
-            unsafe { block.write_bytes(0, layout.size()) };
-        }
-        block
+        self.alloc_layout_zeroed(layout).map_or(null_mut(), NonNull::as_ptr)
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        if layout.align() <= MIN_ALIGNMENT {
-            // SAFETY: the block is the caller's to move.
-            return unsafe { self.hl_resize(block, new_size) };
-        }
-        let Ok(new) = self.alloc_aligned(layout.align(), new_size) else { return null_mut() };
-        // SAFETY: both blocks are live and disjoint, and have that many bytes; the old one is the caller's
-        // to give up.
-        unsafe {
-            new.as_ptr().copy_from_nonoverlapping(block, layout.size().min(new_size));
-            self.hl_release(block);
-        }
-        new.as_ptr()
+        let Some(block) = NonNull::new(block) else { return null_mut() };
+        // SAFETY: the caller promises that the size, rounded up to the alignment, is none that overflows.
+        let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
+        // SAFETY: the block has that layout, and is the caller's to move.
+        unsafe { self.fit(block, layout, new) }.map_or(null_mut(), NonNull::as_ptr)
     }
 }

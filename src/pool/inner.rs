@@ -88,11 +88,12 @@ impl<R: RelaxStrategy> Inner<R> {
         }
     }
 
-    /// Adds the heap of `size` bytes at `start` that `make` makes.
+    /// Adds the heap of `size` bytes at `start` that `make` makes. Other pools know of it if it is registered.
     pub(super) fn add_heap(
         &mut self,
         start: usize,
         size: usize,
+        registered: bool,
         make: impl FnOnce() -> Result<NonNull<Heap>, Error>,
     ) -> Result<(), Error> {
         if let Some(other) = self.heaps.overlapping(start, size) {
@@ -111,7 +112,9 @@ impl<R: RelaxStrategy> Inner<R> {
         // SAFETY: the heap is new, its region disjoint from the others', and it is removed from both before
         // it dies.
         unsafe {
-            registry::register::<R>(heap.as_ref().entry());
+            if registered {
+                registry::register::<R>(heap.as_ref().entry());
+            }
             self.heaps.insert(heap);
         }
         self.generation += 1;

@@ -7,6 +7,8 @@
 //! Lock order: a pool's `growth`, its `inner`, the registry's. No lock is held while a callback or a visitor
 //! runs.
 
+#[cfg(feature = "allocator-api2")]
+mod allocator;
 mod batch;
 mod check;
 mod global;
@@ -38,6 +40,8 @@ pub use walk::{BlockInfo, BlockState};
 use crate::armour::Quarantine;
 use crate::error::{Error, Status};
 use crate::slab::{ClassId, MAX_OBJECT, Refused};
+use core::fmt;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::AtomicPtr;
 use heap::Heap;
@@ -46,10 +50,10 @@ use lock::{Guard, Lock};
 use spin::RelaxStrategy;
 
 /// Adds memory to a pool that has none left for a request; true if it did. A heap of `needed` bytes serves the
-/// request for certain, wherever it lies.
+/// request for certain, wherever it lies. See [`MemoryPool::set_grow_callback`].
 pub type GrowFn<R> = unsafe fn(pool: &MemoryPool<R>, needed: usize, context: Context) -> bool;
 
-/// Is told that only so many free bytes are left.
+/// Is told that only so many free bytes are left. See [`MemoryPool::set_low_memory_callback`].
 pub type LowMemoryFn<R> = unsafe fn(pool: &MemoryPool<R>, free_bytes: usize, context: Context);
 
 /// Adds a heap that has room for a block of so many bytes with that alignment; false if there is none.
@@ -58,10 +62,14 @@ pub(crate) type SourceFn<R> = fn(pool: &MemoryPool<R>, size: usize, alignment: u
 /// A set of heaps, out of which blocks of memory are allocated, and to which they are released.
 ///
 /// A pool takes memory from its heaps and from nowhere else. It can be shared between threads: every method
-/// takes `&self`, and waits, as `R` says, while another thread is in one.
+/// takes `&self`, and waits, as `R` says, while another thread is in one. [`Pool`](crate::Pool) is the same
+/// without unsafe code.
 ///
 /// Every block's address is a multiple of [`MIN_ALIGNMENT`]. A pointer that is not the start of a live block
 /// of the pool is refused with its own error, at every size, always; a refused call changes nothing.
+///
+/// Allocation, release and resizing in place take a bounded number of steps, whatever the heaps hold; where the
+/// heap that served last has no room, a step a heap more. What costs more says so.
 ///
 /// ```
 /// use heapmaster::MemoryPool;
@@ -101,6 +109,28 @@ impl<R: RelaxStrategy> Default for MemoryPool<R> {
 }
 
 /// The life of a pool, and of its heaps.
+///
+/// ```
+/// use heapmaster::{Error, MemoryPool};
+///
+/// let mut regions = [vec![0u8; 64 * 1024], vec![0u8; 1 << 20]];
+/// let pool = MemoryPool::new();
+/// for region in &mut regions {
+///     // SAFETY: the regions outlive the pool, and nothing else uses them.
+///     unsafe { pool.add_heap(region.as_mut_ptr(), region.len()) }?;
+/// }
+///
+/// // A heap can be removed when it is empty.
+/// let block = pool.alloc(1000)?;
+/// let heap = regions[0].as_ptr();
+/// pool.drain_heap(heap)?;
+/// assert!(matches!(pool.remove_heap(heap), Err(Error::HeapInUse { blocks: 1, .. })));
+/// // SAFETY: the block is not used any more.
+/// unsafe { pool.release(block) }?;
+/// pool.remove_heap(heap)?;
+/// # drop(pool);
+/// # Ok::<(), Error>(())
+/// ```
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// A pool without heaps.
     pub const fn new() -> Self {
@@ -131,7 +161,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     /// Adds the `size` bytes at `memory` as a heap. Address and size need not be aligned; metadata takes the
-    /// first bytes, less than 4 % of 64 KiB or more.
+    /// first bytes, less than 4 % of 64 KiB or more. Cost: a step a page of metadata, and a heap of the process.
     ///
     /// # Errors
     /// `HeapNull`, `HeapTooSmall`, `HeapWraps`, `HeapOverlaps`.
@@ -140,6 +170,33 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// Until the heap is removed or the pool dropped, the memory may be read and written, and nobody else
     /// uses what the pool has not handed out.
     pub unsafe fn add_heap(&self, memory: *mut u8, size: usize) -> Result<(), Error> {
+        // SAFETY: the caller's promise.
+        unsafe { self.add_region(memory, size, true) }
+    }
+
+    /// [`MemoryPool::add_heap`], for memory whose owner may use it again once the pool is forgotten, without the
+    /// drop that would tell the registry.
+    ///
+    /// # Safety
+    /// As for [`MemoryPool::add_heap`], as long as anybody can reach the pool.
+    pub(crate) unsafe fn add_borrowed_heap(
+        &self,
+        memory: *mut u8,
+        size: usize,
+    ) -> Result<(), Error> {
+        // SAFETY: the caller's promise.
+        unsafe { self.add_region(memory, size, false) }
+    }
+
+    /// # Safety
+    /// As for [`MemoryPool::add_heap`]; of a heap that is not registered, as for
+    /// [`MemoryPool::add_borrowed_heap`].
+    unsafe fn add_region(
+        &self,
+        memory: *mut u8,
+        size: usize,
+        registered: bool,
+    ) -> Result<(), Error> {
         let start = NonNull::new(memory).ok_or(Error::HeapNull)?;
         let address = start.addr().get();
         if size == 0 {
@@ -150,7 +207,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             return Err(Error::HeapWraps { address, size });
         }
         // SAFETY: the caller's promise.
-        self.lock().add_heap(address, size, || unsafe { Heap::in_region(start, size) })
+        self.lock().add_heap(address, size, registered, || unsafe { Heap::in_region(start, size) })
     }
 
     /// Adds a heap over reserved memory.
@@ -163,13 +220,14 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         backing: &'static Backing,
     ) -> Result<(), Error> {
         let (address, size) = (reservation.memory.addr().get(), reservation.size);
-        self.lock().add_heap(address, size, || {
+        self.lock().add_heap(address, size, true, || {
             // SAFETY: the caller's promise.
             Ok(unsafe { Heap::in_reservation(reservation, backing) })
         })
     }
 
-    /// Removes the heap whose region holds `address`, which must have no live blocks.
+    /// Removes the heap whose region holds `address`, which must have no live blocks. Cost: a step a heap of the
+    /// process.
     ///
     /// # Errors
     /// `HeapUnknown`; `HeapInUse`, with the live blocks and bytes.
@@ -189,7 +247,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.lock().drain_heap(address.addr())
     }
 
-    /// Releases every block at once. The heaps stay, drained ones are in use again.
+    /// Releases every block at once. The heaps stay, drained ones are in use again. Cost: a step a block.
     ///
     /// # Safety
     /// No block is used any more.
@@ -201,6 +259,17 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 }
 
+impl<R: RelaxStrategy> fmt::Debug for MemoryPool<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without what is behind the lock, which whoever prints this may have to wait for.
+        f.debug_struct("MemoryPool").finish_non_exhaustive()
+    }
+}
+
+/// No code of others runs while a pool is changed, so that none can leave it half-way by a panic.
+impl<R: RelaxStrategy> UnwindSafe for MemoryPool<R> {}
+impl<R: RelaxStrategy> RefUnwindSafe for MemoryPool<R> {}
+
 impl<R: RelaxStrategy> Drop for MemoryPool<R> {
     fn drop(&mut self) {
         self.inner.get_mut().remove_all_heaps();
@@ -208,6 +277,26 @@ impl<R: RelaxStrategy> Drop for MemoryPool<R> {
 }
 
 /// Allocation and release, with errors that say why not.
+///
+/// ```
+/// use heapmaster::{Error, MemoryPool};
+///
+/// static POOL: MemoryPool = MemoryPool::system();
+///
+/// let page = POOL.alloc_aligned(4096, 4096)?;
+/// assert!(page.addr().get().is_multiple_of(4096) && POOL.owns(page.as_ptr()));
+/// let text = POOL.alloc_zeroed(100)?;
+/// // SAFETY: the block is live, and its old address not used any more.
+/// let text = unsafe { POOL.resize(text, 10_000) }?;
+/// assert!(POOL.usable_size(text)? >= 10_000);
+/// // SAFETY: the blocks are not used any more; what is released twice is refused.
+/// unsafe {
+///     POOL.release(page)?;
+///     assert!(matches!(POOL.release(page), Err(Error::AlreadyReleased { .. })));
+///     POOL.release_sized(text, 10_000)?;
+/// }
+/// # Ok::<(), Error>(())
+/// ```
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// Allocates a block of at least `size` bytes; for 0 bytes one of the smallest.
     ///
@@ -245,7 +334,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.alloc_slow(Request { size, alignment: MIN_ALIGNMENT }).map(|block| block.address)
     }
 
-    /// Allocates a block of at least `size` bytes, of which the first `size` are zero.
+    /// Allocates a block of at least `size` bytes, of which the first `size` are zero. Cost: a step a byte
+    /// besides, but for fresh memory of the system.
     ///
     /// # Errors
     /// As [`MemoryPool::alloc`].
@@ -361,7 +451,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     /// Makes a block hold `size` bytes, where it is if that can be, else elsewhere with its contents copied.
-    /// For 0 bytes it becomes a smallest block; it is not released.
+    /// For 0 bytes it becomes a smallest block; it is not released. Cost: a step a byte if it moves. A block that
+    /// moves has the alignment of [`MemoryPool::alloc`].
     ///
     /// # Errors
     /// As [`MemoryPool::alloc`] and [`MemoryPool::release`]; then the block is as it was.
@@ -399,9 +490,24 @@ impl<R: RelaxStrategy> MemoryPool<R> {
                 None => return Ok(self.shrink(block, size)),
             }
         };
-        // The block is the caller's until it is released, so it can be copied without the lock.
-        // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes.
-        unsafe { new.copy_from_nonoverlapping(block, old_size.min(size)) };
+        // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes; the old one is the
+        // caller's to give up.
+        unsafe { self.replace(block, new, old_size.min(size)) }
+    }
+
+    /// Copies the first bytes of a block to a new one, and releases it. It is the caller's until then, so it can be
+    /// copied without the lock.
+    ///
+    /// # Safety
+    /// As for [`MemoryPool::release`]; both blocks have that many bytes, and nobody else knows the new one.
+    unsafe fn replace(
+        &self,
+        block: NonNull<u8>,
+        new: NonNull<u8>,
+        bytes: usize,
+    ) -> Result<NonNull<u8>, Error> {
+        // SAFETY: the caller's promise; two live blocks don't overlap.
+        unsafe { new.copy_from_nonoverlapping(block, bytes) };
         // SAFETY: the caller's promise.
         if let Err(error) = unsafe { self.release(block) } {
             // Somebody released it meanwhile, against the caller's promise.
@@ -495,6 +601,24 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 }
 
 /// Limits and callbacks.
+///
+/// ```
+/// use heapmaster::{Context, Error, MemoryPool};
+///
+/// unsafe fn grow(pool: &MemoryPool, needed: usize, _: Context) -> bool {
+///     pool.add_system_heap(needed.max(1 << 20)).is_ok()
+/// }
+///
+/// let pool = MemoryPool::new();
+/// // SAFETY: the function can be called from any thread, and needs no context.
+/// unsafe { pool.set_grow_callback(Some(grow), [std::ptr::null_mut(); 3]) };
+/// pool.set_limit(Some(1 << 20));
+/// let block = pool.alloc(100_000)?;
+/// assert!(matches!(pool.alloc(1 << 20), Err(Error::LimitReached { .. })));
+/// // SAFETY: the block is not used any more.
+/// unsafe { pool.release(block) }?;
+/// # Ok::<(), Error>(())
+/// ```
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// Lets spans and runs take at most so many bytes of the heaps; `None` lifts the limit. Blocks that are
     /// live stay so, also beyond the limit.
@@ -526,7 +650,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.lock().grow = function.map(|function| Callback { function, context });
     }
 
-    /// Gives memory back to the system that heaps got from it and have free; says how many bytes.
+    /// Gives memory back to the system that heaps got from it and have free; says how many bytes. Cost: a step a
+    /// free block, and a call of the system.
     pub fn trim(&self) -> usize {
         self.lock().trim()
     }
@@ -551,19 +676,48 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 }
 
-/// Forking with the pool in use by other threads.
+/// Forking with the pool in use by other threads: for `pthread_atfork`, whose handlers both sides run.
+///
+/// ```
+/// static POOL: heapmaster::MemoryPool = heapmaster::MemoryPool::system();
+///
+/// POOL.before_fork();
+/// // fork()
+/// // SAFETY: this thread has called `before_fork`.
+/// unsafe { POOL.after_fork() };
+/// assert!(POOL.alloc(10).is_ok());
+/// ```
 impl<R: RelaxStrategy> MemoryPool<R> {
-    /// Takes the pool's locks, so that a fork finds it not half-way through a change.
-    pub(crate) fn before_fork(&self) {
-        core::mem::forget(self.growth.lock());
-        core::mem::forget(self.lock());
+    /// Takes the pool's locks and the registry's, so that a fork finds neither half-way through a change. Until
+    /// [`MemoryPool::after_fork`] nobody, the caller included, can use the pool.
+    pub fn before_fork(&self) {
+        self.lock_for_fork();
+        Self::lock_registry();
     }
 
     /// Releases what [`MemoryPool::before_fork`] took: in the parent, and in the child.
     ///
     /// # Safety
     /// The calling thread called `before_fork`, or it is the copy of the thread that did.
-    pub(crate) unsafe fn after_fork(&self) {
+    pub unsafe fn after_fork(&self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            Self::unlock_registry();
+            self.unlock_after_fork();
+        }
+    }
+
+    /// Takes the pool's locks alone.
+    pub(crate) fn lock_for_fork(&self) {
+        core::mem::forget(self.growth.lock());
+        core::mem::forget(self.lock());
+    }
+
+    /// Releases what [`MemoryPool::lock_for_fork`] took.
+    ///
+    /// # Safety
+    /// As for [`MemoryPool::after_fork`].
+    pub(crate) unsafe fn unlock_after_fork(&self) {
         // SAFETY: the caller's promise.
         unsafe {
             self.inner.force_unlock();

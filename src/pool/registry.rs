@@ -1,4 +1,5 @@
-//! All heaps of all pools of the process: to tell a pointer of another pool from one of none.
+//! All heaps of all pools of the process, but for those in borrowed memory: to tell a pointer of another pool
+//! from one of none.
 //!
 //! Invariant R1: an entry is registered from before its heap hands out a block until after its pool has
 //! forgotten the heap. It is alive as long, and used under the registry's lock alone.
@@ -88,7 +89,7 @@ pub(super) unsafe fn register<R: RelaxStrategy>(entry: NonNull<Entry>) {
     registry.get(entry).next = first;
 }
 
-/// Takes an entry out of the registry.
+/// Takes an entry out of the registry, if it is there.
 pub(super) fn unregister<R: RelaxStrategy>(entry: NonNull<Entry>) {
     let mut registry = lock::<R>();
     let mut before = None;

@@ -141,13 +141,23 @@ impl<R: RelaxStrategy> Inner<R> {
 }
 
 /// Statistics.
+///
+/// ```
+/// # let pool = heapmaster::MemoryPool::system();
+/// let block = pool.alloc(100)?;
+/// let stats = pool.stats();
+/// assert_eq!((stats.heaps, stats.live_blocks), (1, 1));
+/// assert!(stats.live_bytes >= 100 && stats.used_bytes >= stats.live_bytes);
+/// assert_eq!(pool.heap_stats(block.as_ptr())?.live_blocks, 1);
+/// # Ok::<(), heapmaster::Error>(())
+/// ```
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// What the pool has now. Cost: a step a span and run, and a free block.
     pub fn stats(&self) -> PoolStats {
         self.lock().stats()
     }
 
-    /// What the heap has now whose region holds `address`.
+    /// What the heap has now whose region holds `address`. Cost: a step a span and run, and a free block.
     ///
     /// # Errors
     /// `HeapUnknown`.

@@ -112,11 +112,34 @@ impl<R: RelaxStrategy> Inner<R> {
 }
 
 /// A look inside.
+///
+/// ```
+/// use heapmaster::{BlockState, Pool};
+///
+/// let mut memory = Box::new_uninit_slice(64 * 1024);
+/// let heap = memory.as_ptr().cast();
+/// let pool = Pool::new();
+/// pool.add_heap(&mut memory)?;
+/// let block = pool.block(30_000)?;
+///
+/// let mut live = Vec::new();
+/// pool.walk(|found| {
+///     live.extend((found.state == BlockState::Live).then_some(found.address.cast_const()));
+///     true
+/// });
+/// assert_eq!(live, [block.as_ptr()]);
+///
+/// let mut map = [0; 32];
+/// pool.map(heap, &mut map)?;
+/// let used = map.iter().filter(|&&character| character == b'#').count();
+/// assert!((13..=17).contains(&used));
+/// # Ok::<(), heapmaster::Error>(())
+/// ```
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// Calls `visit` for the blocks of all heaps in the order of their addresses, until it answers false.
     ///
     /// No lock is held meanwhile, so `visit` may use the pool. Blocks that are allocated or released
-    /// during the walk, by it or by other threads, may be shown as they were just before.
+    /// during the walk, by it or by other threads, may be shown as they were just before. Cost: a step a block.
     pub fn walk(&self, mut visit: impl FnMut(&BlockInfo) -> bool) {
         let mut next = Some(0);
         while let Some(mut address) = next {
@@ -138,7 +161,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     /// Draws the heap whose region holds `address`, one ASCII character of `text` for each equal share of
-    /// it: `.` free, `1` to `9` tenths in use (rounded down, but for the first), `#` all in use.
+    /// it: `.` free, `1` to `9` tenths in use (rounded down, but for the first), `#` all in use. Cost: a step a
+    /// character, and a run, span and free block.
     ///
     /// # Errors
     /// `HeapUnknown`.

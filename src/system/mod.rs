@@ -18,7 +18,19 @@ pub(crate) use decay::after_fork_in_child;
 pub use decay::enable as enable_decay;
 pub(crate) use hardened::{harden_default_pool, hardened, untouchable_pool};
 
-/// A pool whose locks wait by yielding to the system.
+/// [`MemoryPoolWith`](crate::MemoryPoolWith), which has the documentation, with locks that wait by yielding to the
+/// system.
+///
+/// ```
+/// use heapmaster::MemoryPool;
+///
+/// let pool = MemoryPool::new();
+/// pool.add_system_heap(1 << 30)?;
+/// let block = pool.alloc(1000)?;
+/// // SAFETY: the block is not used any more.
+/// unsafe { pool.release(block) }?;
+/// # Ok::<(), heapmaster::Error>(())
+/// ```
 pub type MemoryPool = pool::MemoryPool<YieldAfterSpin>;
 
 static BACKING: Backing =
@@ -44,6 +56,12 @@ static DEFAULT: MemoryPool = MemoryPool::system();
 
 /// The pool behind `malloc`, [`heap::Chunk`](crate::heap::Chunk) and `hl_default_pool`: it takes a heap from
 /// the system when it first needs one.
+///
+/// ```
+/// let block = heapmaster::default_pool().block(100)?;
+/// assert_eq!(block.len(), 100);
+/// # Ok::<(), heapmaster::Error>(())
+/// ```
 pub fn default_pool() -> &'static MemoryPool {
     &DEFAULT
 }
@@ -67,10 +85,10 @@ impl MemoryPool {
     }
 
     /// Reserves `max_size` bytes of address space, 0 for as many as the system agrees to, and adds them as a
-    /// heap. Memory is committed as the heap grows, and given back as it runs empty.
+    /// heap. Memory is committed as the heap grows, and given back as it runs empty. Cost: some calls of the system.
     ///
     /// # Errors
-    /// `HeapTooSmall`; `System` if there is no such address space.
+    /// `HeapTooSmall` below 1 MiB; `SizeOverflow`, `System` if there is no such address space.
     pub fn add_system_heap(&self, max_size: usize) -> Result<(), Error> {
         if max_size == 0 {
             return self.add_largest(MOST, LEAST);
