@@ -33,7 +33,8 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Allocates a chunk of `len` bytes. Cost: that of [`MemoryPool::alloc_zeroed`](crate::MemoryPoolWith::alloc_zeroed).
+    /// Allocates a chunk of `len` bytes. Cost: that of
+    /// [`MemoryPool::alloc_zeroed`](crate::MemoryPoolWith::alloc_zeroed).
     ///
     /// # Errors
     /// `OutOfMemory`, `SizeOverflow`.
