@@ -37,6 +37,8 @@ impl Write for StandardError {
 #[macro_export]
 macro_rules! in_place_of_std {
     () => {
+        // Unit tests bring std, also those that there are none of.
+        #[cfg(not(test))]
         #[panic_handler]
         fn panic(panic: &::core::panic::PanicInfo<'_>) -> ! {
             $crate::last_words(panic)
