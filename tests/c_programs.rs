@@ -47,6 +47,7 @@ programs! {
     single_threaded,
     small_heaps,
     statistics,
+    stress,
     system_heap,
     threads,
     walk_and_check,

@@ -61,6 +61,7 @@ programs! {
     wrappers_of_the_program: "malloc_wrapped.c", &[], NONE;
     glibc_semantics: "malloc_semantics.c", &[], NONE;
     threads: "malloc_threads.c", &[], NONE;
+    stress: "malloc_stress.c", &[], NONE;
     caches: "malloc_caches.c", &[], NONE;
     fork: "malloc_fork.c", &[&library("malloc_fork_library.c")], NONE;
     before_main_and_after: "malloc_early.c", &[], NONE;
