@@ -144,6 +144,9 @@ pub fn build(source: impl AsRef<Path>, link: Link, flags: &[&str]) -> Program {
     command.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"]);
     command.arg("-I").arg(workspace().join("include"));
     command.args(flags).arg(&source);
+    if let Some(sanitizer) = sanitizer() {
+        command.args(sanitizer_flags(sanitizer));
+    }
     let linkage = match link {
         Link::Shared(library) => {
             let folder = library_folder(library);
@@ -358,6 +361,42 @@ fn compiler(cpp: bool) -> Command {
     command
 }
 
+/// What watches the libraries, and is to watch the programs with them: cargo, which builds the libraries, takes its
+/// flags from where we do.
+fn sanitizer() -> Option<String> {
+    let flags = std::env::var("RUSTFLAGS").ok()?;
+    flags.split_whitespace().find_map(|flag| flag.strip_prefix("-Zsanitizer=")).map(str::to_owned)
+}
+
+/// The C compiler is to link rustc's run-time of the sanitizer, which knows the calls of both, under the name
+/// that it gives its own.
+fn sanitizer_flags(sanitizer: String) -> [String; 4] {
+    let library = match sanitizer.as_str() {
+        "address" => "asan",
+        "thread" => "tsan",
+        other => panic!("no C program is built for the {other} sanitizer"),
+    };
+    let mut command = Command::new("rustc");
+    command.args(["--print", "target-libdir"]);
+    let printed = run(command, TIME_LIMIT).assert_success().stdout;
+    let entries = fs::read_dir(printed.trim()).expect("rustc has a folder of libraries");
+    let runtime = entries
+        .map(|entry| entry.expect("its entries can be read").path())
+        .find(|path| path.to_string_lossy().ends_with(&format!("_rt.{library}.a")))
+        .unwrap_or_else(|| panic!("{} has no {library}", printed.trim()));
+    let folder = output_folder().join("run-time");
+    fs::create_dir_all(&folder).expect("a folder can be created");
+    put_in_place(&folder.join(format!("lib{library}.a")), |link| {
+        symlink(&runtime, link).expect("a link can be created");
+    });
+    [
+        format!("-fsanitize={sanitizer}"),
+        format!("-static-lib{library}"),
+        "-L".to_owned(),
+        folder.display().to_string(),
+    ]
+}
+
 fn find_compiler(cpp: bool) -> cc::Tool {
     let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
     let target = format!("{}-unknown-linux-{libc}", env::consts::ARCH);
@@ -396,10 +435,16 @@ pub fn build_what_ships(package: impl AsRef<Path>) -> PathBuf {
     let profile_folder = test_folder().parent().expect("deps lies in a folder");
     let below_target = profile_folder.strip_prefix(target_folder()).expect("tests lie in target");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libraries");
+    let mut built = folder.clone();
     let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--target-dir"]).arg(&folder);
-    if let Some(triple) = below_target.parent().filter(|triple| *triple != Path::new("")) {
+    command.args(["build", "--package", env!("CARGO_PKG_NAME"), "--target-dir"]).arg(&folder);
+    // What is built with `--target` goes to a folder of that name.
+    let triple = target_folder()
+        .file_name()
+        .filter(|name| name.to_str().is_some_and(|name| name.starts_with(std::env::consts::ARCH)));
+    if let Some(triple) = triple {
         command.arg("--target").arg(triple);
+        built.push(triple);
     }
     command.arg("--profile").arg(match profile_name(profile_folder) {
         "debug" => "dev",
@@ -407,7 +452,7 @@ pub fn build_what_ships(package: impl AsRef<Path>) -> PathBuf {
     });
     command.current_dir(package);
     run(command, TIME_LIMIT_UNDER_VALGRIND).assert_success();
-    folder.join(below_target)
+    built.join(below_target)
 }
 
 fn test_folder() -> &'static Path {

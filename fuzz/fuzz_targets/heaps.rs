@@ -120,7 +120,7 @@ unsafe extern "C" fn grow(pool: Pool, needed: usize, context: *mut c_void) -> bo
         Growth::Refuse => false,
         Growth::Lie => true,
         Growth::Alloc(size) => {
-            world.alloc(size.bytes(), 1);
+            world.alloc_inside(size);
             true
         }
     })
@@ -135,7 +135,7 @@ unsafe extern "C" fn warn(pool: Pool, free_bytes: usize, context: *mut c_void) {
     world.called_back(|| match warning {
         Warning::Nothing => {}
         Warning::Release(pick) => world.release(pick),
-        Warning::Alloc(size) => world.alloc(size.bytes(), 1),
+        Warning::Alloc(size) => world.alloc_inside(size),
     });
 }
 
@@ -249,6 +249,12 @@ impl World {
         assert!(block.addr().is_multiple_of(alignment));
         self.insert(block, size);
         self.expect_within_limit(used);
+    }
+
+    /// Allocates in a callback, which takes memory that the request outside may have been promised.
+    fn alloc_inside(&self, size: Size) {
+        self.alloc(size.bytes(), 1);
+        self.promised.set(false);
     }
 
     fn expect_reason(&self, size: usize, alignment: usize) {

@@ -158,6 +158,24 @@ impl Part<'_> {
         }
     }
 
+    fn run(mut self, calls: &[Call], both: &Barrier) {
+        both.wait();
+        for call in calls {
+            self.call(call);
+        }
+        // What is in this thread's heap, the other may have, and still use.
+        both.wait();
+        for slot in 0..SLOTS as u8 {
+            if let Some(block) = self.shared.take(slot) {
+                self.shared.release(block);
+            }
+        }
+        both.wait();
+        while self.added {
+            self.extra();
+        }
+    }
+
     fn call(&mut self, call: &Call) {
         let pool = self.shared.pool;
         // SAFETY: the pool is live; blocks that are released are not used any more.
@@ -247,30 +265,19 @@ fuzz_target!(|script: Script| {
     // SAFETY: the region outlives the heap.
     assert_eq!(unsafe { hl_add_heap(pool, heap.pointer(), heap.size()) }, Status::Ok);
     let shared = Shared { pool, slots: [const { AtomicPtr::new(null_mut()) }; SLOTS] };
-    let start = Barrier::new(2);
+    let both = Barrier::new(2);
     std::thread::scope(|scope| {
-        for (index, calls) in script.calls.iter().enumerate() {
-            let (shared, start) = (&shared, &start);
-            let extra = script.extras[index];
+        let threads = [0, 1].map(|index| {
+            let (script, shared, both) = (&script, &shared, &both);
             scope.spawn(move || {
-                let extra = extra.usable_region();
-                let mut part = Part { shared, extra, added: false, fills: index as u32 };
-                start.wait();
-                for call in calls {
-                    part.call(call);
-                }
-                // What is in this thread's heap, the other may have and still use.
-                start.wait();
-                for block in shared.slots.iter().map(|slot| slot.swap(null_mut(), AcqRel)) {
-                    if !block.is_null() {
-                        shared.release(block);
-                    }
-                }
-                start.wait();
-                while part.added {
-                    part.extra();
-                }
-            });
+                let extra = script.extras[index].usable_region();
+                Part { shared, extra, added: false, fills: index as u32 }
+                    .run(&script.calls[index], both);
+            })
+        });
+        // The scope's own end waits for their work, but not for what libc has to do after it.
+        for thread in threads {
+            thread.join().expect("a failure ends the process");
         }
     });
     check(pool);
