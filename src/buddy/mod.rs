@@ -203,13 +203,16 @@ impl Buddy {
     /// Makes a block free as it is, without looking at its buddy.
     #[inline]
     fn insert(&mut self, head: Granule, order: Order) {
+        let position = self.position(self.offset(head), order);
+        debug_assert!(!self.bitmap.test(position), "U3: the block is free already");
         self.set_tag(head, Tag::Free(order));
-        self.bitmap.set(self.position(self.offset(head), order));
+        self.bitmap.set(position);
     }
 
     /// Takes a free block, spare or not, out of the free ones. Its head's tag is left to the caller.
     #[inline]
     fn remove(&mut self, head: Granule, order: Order) {
+        debug_assert_eq!(self.tag(head), Tag::Free(order), "U3: the block is not free");
         match self.spares.get_mut(order.index()) {
             Some(spare) if *spare == head.0 => *spare = NO_SPARE,
             _ => self.bitmap.clear(self.position(self.offset(head), order)),
@@ -245,6 +248,7 @@ impl Buddy {
     #[inline]
     fn release_block(&mut self, head: Granule, order: Order) {
         self.free += order.granules();
+        debug_assert!(self.free <= self.end, "U6: more granules are free than there are");
         self.note_release(order.granules());
         let Some(spare) = self.spares.get_mut(order.index()) else {
             self.set_tag(head, Tag::Inside);

@@ -177,6 +177,10 @@ impl<R: RelaxStrategy> Inner<R> {
     }
 
     fn set_home(&mut self, home: Option<NonNull<Heap>>) {
+        debug_assert!(
+            home.is_none_or(|home| !self.heaps.get(home).draining),
+            "P3: the home drains"
+        );
         self.home = home;
         self.home_slab = self.slab_at_hand(home);
     }
@@ -234,6 +238,7 @@ impl<R: RelaxStrategy> Inner<R> {
         let (new_capacity, new_used) = (this.capacity_bytes(), this.used_bytes());
         self.capacity = self.capacity - capacity + new_capacity;
         self.used = self.used - used + new_used;
+        debug_assert!(self.used <= self.capacity, "P2: more is used than there is");
         self.peak_used = self.peak_used.max(self.used);
         self.rearm_low_memory();
         result

@@ -443,11 +443,13 @@ impl Slab {
 
     /// Gives a span's block back to the buddy system.
     fn retire_unlisted(&mut self, buddy: &mut Buddy, span: NonNull<Span>) {
+        // SAFETY: the span is in use (L1).
+        let descriptor = unsafe { span.as_ref() };
+        debug_assert!(descriptor.is_empty(), "L3: a span with live objects is given back");
         self.settle(span, State::Unused);
         self.spans_in_use -= 1;
         let (head, number) = self.map.remove(span);
-        // SAFETY: the descriptor was in use until now.
-        unsafe { span.as_ref() }.set_link(core::mem::replace(&mut self.free_number, number));
+        descriptor.set_link(core::mem::replace(&mut self.free_number, number));
         buddy.release_span(head);
     }
 
