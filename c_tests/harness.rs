@@ -31,6 +31,9 @@ use std::time::{Duration, Instant};
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 const TIME_LIMIT_UNDER_VALGRIND: Duration = Duration::from_secs(900);
 
+/// Tells the stress tests how many seconds to go on, which count for no test's time limit. See `goes_on` in `stress.h`.
+const STRESS_SECONDS: &str = "HEAPMASTER_TEST_SECONDS";
+
 /// Tells a C program to do with fewer rounds. See `rounds` in `check.h`.
 const FEWER_ROUNDS: &str = "HEAPMASTER_TEST_FEWER_ROUNDS";
 
@@ -230,7 +233,9 @@ impl Run {
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program);
         command.stdin(Stdio::null());
-        Self { command, time_limit: TIME_LIMIT }
+        let stress = std::env::var(STRESS_SECONDS).ok().and_then(|seconds| seconds.parse().ok());
+        let time_limit = TIME_LIMIT + Duration::from_secs(stress.unwrap_or(0));
+        Self { command, time_limit }
     }
 
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
