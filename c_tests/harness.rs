@@ -442,7 +442,11 @@ pub fn build_what_ships(package: impl AsRef<Path>) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libraries");
     let mut built = folder.clone();
     let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--package", env!("CARGO_PKG_NAME"), "--target-dir"]).arg(&folder);
+    command.args(["build", "--target-dir"]).arg(&folder);
+    if sanitizer().is_some() {
+        // It has a malloc of its own.
+        command.args(["--package", "heapmaster-c"]);
+    }
     // What is built with `--target` goes to a folder of that name.
     let triple = target_folder()
         .file_name()
