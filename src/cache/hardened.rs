@@ -26,20 +26,18 @@ impl Ward {
 }
 
 impl Cache {
-    /// Its thread's ward, unless the pool is not hardened, the thread has no cache, or there was no memory for one.
-    ///
-    /// # Safety
-    /// The reference is gone before this is called again.
+    /// Its thread's ward, unless the pool is not hardened, the thread has no cache, or there was no memory for one. The
+    /// thread alone uses it (C1).
     #[inline]
-    unsafe fn ward(&self) -> Option<&mut Ward> {
-        // SAFETY: the cache's thread alone uses it (C1); the caller's promise.
-        unsafe { self.ward.get().as_mut() }
+    fn ward(&self) -> Option<NonNull<Ward>> {
+        NonNull::new(self.ward.get())
     }
 
     /// Has what waits in quarantine wait in the pool's: its thread leaves.
     pub(super) fn leave_quarantine(&self) {
+        let Some(mut ward) = self.ward() else { return };
         // SAFETY: the pool knows nothing of it.
-        while let Some(block) = unsafe { self.ward() }.and_then(|ward| ward.quarantine.pop()) {
+        while let Some(block) = unsafe { ward.as_mut() }.quarantine.pop() {
             default_pool().confine(default_pool(), block);
         }
     }
@@ -92,9 +90,9 @@ impl Bare for Own {
 
     #[inline]
     fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> T {
-        // SAFETY: `f` knows nothing but the quarantine.
-        match unsafe { tls::get().ward() } {
-            Some(ward) => f(&mut ward.quarantine),
+        match tls::get().ward() {
+            // SAFETY: `f` knows nothing but the quarantine.
+            Some(mut ward) => f(&mut unsafe { ward.as_mut() }.quarantine),
             None => default_pool().quarantine(f),
         }
     }
@@ -102,8 +100,9 @@ impl Bare for Own {
 
 #[inline]
 fn take_at_random(slot: &Slot, cache: &Cache) -> Option<NonNull<u8>> {
+    let mut ward = cache.ward()?;
     // SAFETY: the slot does not know it.
-    slot.alloc_at_random(&mut unsafe { cache.ward() }?.dice)
+    slot.alloc_at_random(&mut unsafe { ward.as_mut() }.dice)
 }
 
 #[inline]
