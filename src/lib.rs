@@ -107,3 +107,12 @@ pub use system::{MemoryPool, default_pool};
 /// [`MemoryPoolWith`], which has the documentation, with locks that wait by spinning.
 #[cfg(not(feature = "system"))]
 pub type MemoryPool = MemoryPoolWith<Spin>;
+
+/// The examples of the documents are tests.
+#[cfg(all(doctest, feature = "system"))]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/guide.md")]
+    struct Guide;
+}
