@@ -100,7 +100,7 @@ static void all_have_gone(void) {
             free(blocks[i][j]);
         }
     }
-    CHECK(mallinfo2().uordblks <= before + 4096);
+    CHECK(mallinfo2().uordblks <= before + 4096 + waiting());
     CHECK(mallinfo2().arena < full / 2);
 }
 

@@ -63,6 +63,17 @@ static inline void check_that_malloc_is_ours(void) {
 #endif
 }
 
+/* In the hardened mode blocks have an armour, and their memory waits before it is free. */
+static inline bool is_hardened(void) {
+    const char *value = getenv("HEAPMASTER_HARDENED");
+    return value != NULL && strcmp(value, "yes") == 0;
+}
+
+/* The most bytes of small blocks that a thread's waiting memory may have. */
+static inline size_t waiting(void) {
+    return is_hardened() ? 256 << 10 : 0;
+}
+
 /* A number that the compiler does not know, so that it doesn't warn of what a test is about. */
 static inline size_t unknown(size_t number) {
     volatile size_t hidden = number;

@@ -30,7 +30,7 @@ static void mallinfo2_follows_what_the_program_does(void) {
     /* A block is at most a fifth larger than was asked for. */
     size_t in_use = held.uordblks - before.uordblks;
     CHECK(in_use >= BLOCKS * BLOCK_SIZE && in_use <= BLOCKS * BLOCK_SIZE * 6 / 5);
-    CHECK_EQUAL(after.uordblks, before.uordblks);
+    CHECK(after.uordblks - before.uordblks <= waiting());
     const struct mallinfo2 all[] = {before, held, after};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         CHECK_EQUAL(all[i].arena, all[i].uordblks + all[i].fordblks);
@@ -44,7 +44,8 @@ static void a_large_block_counts_as_any_other(void) {
     CHECK(block != NULL);
     CHECK(mallinfo2().uordblks - before.uordblks >= 100 * MIB);
     free(block);
-    CHECK_EQUAL(mallinfo2().uordblks, before.uordblks);
+    /* However large it is, the last one waits. */
+    CHECK(is_hardened() || mallinfo2().uordblks == before.uordblks);
 }
 
 #pragma GCC diagnostic push

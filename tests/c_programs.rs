@@ -34,6 +34,7 @@ programs! {
     bad_sizes,
     batches,
     errors,
+    hardened,
     limits,
     many_heaps,
     misuse,

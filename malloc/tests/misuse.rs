@@ -40,10 +40,13 @@ const CASES: [(&str, &str, &str); 24] = [
 ];
 
 fn run(case: &str, setting: Option<&str>) -> Outcome {
+    with(preloaded(case), setting).finish()
+}
+
+fn preloaded(case: &str) -> Run {
     // The compiler must not see through what the program does.
     let program = build("c_tests/malloc_misuse.c", Link::Nothing, &["-fno-builtin", "-w"]);
-    let run = program.run().arg(case).env("LD_PRELOAD", shared_library(LIBRARY));
-    with(run, setting).finish()
+    program.run().arg(case).env("LD_PRELOAD", shared_library(LIBRARY))
 }
 
 fn with(run: Run, setting: Option<&str>) -> Run {
@@ -97,6 +100,15 @@ fn it_is_ignored_without_a_word() {
         let outcome = run(case, Some("ignore"));
         assert!(went_on(&outcome), "{outcome}");
         assert_eq!(outcome.stderr, "", "{outcome}");
+    }
+}
+
+#[test]
+fn a_hardened_program_is_told_the_same() {
+    for (case, function, what) in CASES {
+        let outcome = preloaded(case).env("HEAPMASTER_HARDENED", "yes").finish();
+        assert!(aborted(&outcome), "{outcome}");
+        assert_reported(&outcome, function, what);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Each C and C++ program of `c_tests/malloc_*` runs twice: linked to the library, and preloaded with it.
+//! Each C and C++ program of `c_tests/malloc_*` runs linked to the library, preloaded with it, and so in the hardened
+//! mode.
 
 #[path = "../../c_tests/harness.rs"]
 mod harness;
@@ -33,9 +34,9 @@ fn library(source: &str) -> String {
     library.path().to_str().expect("target has a UTF-8 path").to_owned()
 }
 
-/// A module with two tests for each program.
+/// A module with a test of each program for each way to run it.
 macro_rules! programs {
-    ($($name:ident: $source:literal, $flags:expr, $arguments:expr;)+) => {$(
+    ($($name:ident: $source:literal, $flags:expr, $arguments:expr $(, $hardened:ident)?;)+) => {$(
         mod $name {
             use super::*;
 
@@ -48,6 +49,14 @@ macro_rules! programs {
             fn preloaded() {
                 super::preloaded($source, $flags).args($arguments).succeed();
             }
+
+            $(
+                #[test]
+                fn $hardened() {
+                    let run = super::preloaded($source, $flags).args($arguments);
+                    run.env("HEAPMASTER_HARDENED", "yes").succeed();
+                }
+            )?
         }
     )+};
 }
@@ -57,22 +66,22 @@ const IN_MID_FLIGHT: [&str; 1] = ["in mid-flight"];
 const DATA: [&str; 1] = ["data"];
 
 programs! {
-    every_function_is_replaced: "malloc_replaced.c", &[], NONE;
-    wrappers_of_the_program: "malloc_wrapped.c", &[], NONE;
-    glibc_semantics: "malloc_semantics.c", &[], NONE;
-    threads: "malloc_threads.c", &[], NONE;
-    stress: "malloc_stress.c", &[], NONE;
-    caches: "malloc_caches.c", &[], NONE;
-    fork: "malloc_fork.c", &[&library("malloc_fork_library.c")], NONE;
-    before_main_and_after: "malloc_early.c", &[], NONE;
-    freed_pages_decay: "malloc_decay.c", &[], NONE;
-    introspection: "malloc_introspection.c", &[], NONE;
-    address_space_limited_from_the_start: "malloc_limits.c", &[], NONE;
+    every_function_is_replaced: "malloc_replaced.c", &[], NONE, hardened;
+    wrappers_of_the_program: "malloc_wrapped.c", &[], NONE, hardened;
+    glibc_semantics: "malloc_semantics.c", &[], NONE, hardened;
+    threads: "malloc_threads.c", &[], NONE, hardened;
+    stress: "malloc_stress.c", &[], NONE, hardened;
+    caches: "malloc_caches.c", &[], NONE, hardened;
+    fork: "malloc_fork.c", &[&library("malloc_fork_library.c")], NONE, hardened;
+    before_main_and_after: "malloc_early.c", &[], NONE, hardened;
+    freed_pages_decay: "malloc_decay.c", &[], NONE, hardened;
+    introspection: "malloc_introspection.c", &[], NONE, hardened;
+    address_space_limited_from_the_start: "malloc_limits.c", &[], NONE, hardened;
     address_space_limited_in_mid_flight: "malloc_limits.c", &[], IN_MID_FLIGHT;
     data_limited_from_the_start: "malloc_limits.c", &[], DATA;
-    operators: "malloc_operators.cpp", &[], NONE;
-    operators_of_the_program: "malloc_operators_replaced.cpp", &[], NONE;
-    plugin_in_cpp: "malloc_plugin.c", &[], [library("malloc_plugin_library.cpp")];
+    operators: "malloc_operators.cpp", &[], NONE, hardened;
+    operators_of_the_program: "malloc_operators_replaced.cpp", &[], NONE, hardened;
+    plugin_in_cpp: "malloc_plugin.c", &[], [library("malloc_plugin_library.cpp")], hardened;
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn python_forks_workers_while_its_threads_allocate() {
 
 #[test]
 fn perl_counts_sorts_and_matches_text() {
-    check(&["perl"], "text.pl", "20000100000 4900000\n");
+    check_also_hardened(&["perl"], "text.pl", "20000100000 4900000\n");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn lua_tables_survive_an_eager_collector() {
 
 #[test]
 fn node_shares_buffers_among_workers_and_children() {
-    check(&["node"], "churn.js", "19362000 2755565 499500\n");
+    check_also_hardened(&["node"], "churn.js", "19362000 2755565 499500\n");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn sort_with_threads_sorts_a_big_file() {
 
 #[test]
 fn tar_and_xz_give_back_the_files_they_packed() {
-    check(&["bash", "tar", "xz"], "archive.sh", "120\n");
+    check_also_hardened(&["bash", "tar", "xz"], "archive.sh", "120\n");
 }
 
 #[test]
@@ -215,20 +215,39 @@ fn cargo_builds_and_runs_a_crate() {
 /// The first of these programs runs a script that needs the others too, in an empty folder.
 #[track_caller]
 fn check(programs: &[&str], name: &str, expected: &str) {
+    check_in(USUAL, programs, name, expected);
+}
+
+/// The same, then in the hardened mode.
+#[track_caller]
+fn check_also_hardened(programs: &[&str], name: &str, expected: &str) {
+    check_in(USUAL, programs, name, expected);
+    check_in(HARDENED, programs, name, expected);
+}
+
+/// Values of `HEAPMASTER_HARDENED`.
+const USUAL: &str = "no";
+const HARDENED: &str = "yes";
+
+#[track_caller]
+fn check_in(mode: &str, programs: &[&str], name: &str, expected: &str) {
     if installed(programs) {
         let folder = empty_folder();
         let run = inside(&folder, Run::new(programs[0]).arg(script(name)));
-        assert_eq!(answer(on_heapmaster(run)), expected);
+        let run = run.env("HEAPMASTER_HARDENED", mode);
+        assert_eq!(answer(on_heapmaster(run)), expected, "HEAPMASTER_HARDENED={mode}");
     }
 }
 
-/// As `check`, once with every object from malloc, once with malloc behind python's own allocator.
+/// As `check_also_hardened`, with every object from malloc; and with malloc behind python's own allocator.
 #[track_caller]
 fn check_python(name: &str, expected: &str) {
     let Some(python) = python() else { return };
-    for allocator in ["malloc", "pymalloc"] {
+    for (allocator, mode) in [("malloc", USUAL), ("malloc", HARDENED), ("pymalloc", USUAL)] {
         let run = Run::new(&python).arg(script(name)).env("PYTHONMALLOC", allocator);
-        assert_eq!(answer(on_heapmaster(run)), expected, "with PYTHONMALLOC={allocator}");
+        let run = run.env("HEAPMASTER_HARDENED", mode);
+        let settings = format!("PYTHONMALLOC={allocator} HEAPMASTER_HARDENED={mode}");
+        assert_eq!(answer(on_heapmaster(run)), expected, "with {settings}");
     }
 }
 
@@ -246,8 +265,12 @@ fn check_compiler(compiler: &str, flags: &[&str], (name, source): (&str, &str), 
 
     answer(compile(&["-c", name, "-o", "object.o"]));
     let usual = object();
-    answer(on_heapmaster(compile(&["-c", name, "-o", "object.o"])));
-    assert!(object() == usual, "{compiler} made another object");
+    for mode in [USUAL, HARDENED] {
+        let compile = compile(&["-c", name, "-o", "object.o"]).env("HEAPMASTER_HARDENED", mode);
+        answer(on_heapmaster(compile));
+        let settings = format!("HEAPMASTER_HARDENED={mode}");
+        assert!(object() == usual, "{compiler} made another object with {settings}");
+    }
 
     answer(on_heapmaster(compile(&["object.o", "-o", "program"])));
     assert_eq!(answer(on_heapmaster(Run::new(folder.path().join("program")))), expected);

@@ -1,0 +1,198 @@
+//! What the hardened mode promises: one line for each error, which names the block; and no line where there is none.
+
+#[path = "../../c_tests/harness.rs"]
+mod harness;
+
+use harness::{Link, Outcome, Program, build, shared_library};
+use std::os::unix::process::ExitStatusExt;
+
+const LIBRARY: &str = "heapmaster_malloc";
+
+const SIGABRT: i32 = 6;
+const SIGSEGV: i32 = 11;
+
+/// A case of `c_tests/malloc_hardened.cpp`, and what is said of the pointer after the function that notices.
+const REFUSED: [(&str, &str, &str); 26] = [
+    ("overflow_by_one", "free", "overrun: byte 0 behind the end of the block of 40 bytes"),
+    ("overflow_by_one_large", "free", "overrun: byte 0 behind the end of the block of 200000"),
+    ("overflow_found_by_realloc", "realloc", "overrun: byte 1 behind the end"),
+    ("overflow_found_by_other_thread", "free", "overrun: byte 3 behind the end"),
+    ("underflow", "free", "underrun: the bytes before the block"),
+    ("underflow_aligned", "free", "underrun: byte 100 before the block"),
+    ("double_free_while_it_waits", "free", "already released"),
+    ("double_free_by_other_thread", "free", "already released"),
+    ("double_free_after_other_thread", "free", "already released"),
+    ("early_block_released_twice", "free", "already released"),
+    ("malloc_and_delete", "operator delete", "origin mismatch"),
+    ("malloc_and_delete_array", "operator delete", "origin mismatch"),
+    ("new_and_free", "free", "origin mismatch"),
+    ("new_and_realloc", "realloc", "origin mismatch"),
+    ("new_and_delete_array", "operator delete[]", "origin mismatch"),
+    ("new_array_and_delete", "operator delete", "origin mismatch"),
+    ("new_array_and_free", "free", "origin mismatch"),
+    ("aligned_new_and_free", "free", "origin mismatch"),
+    ("aligned_new_and_delete_array", "operator delete[]", "origin mismatch"),
+    ("aligned_alloc_and_delete", "operator delete", "origin mismatch"),
+    ("nothrow_new_and_free", "free", "origin mismatch"),
+    ("sized_delete", "operator delete", "size mismatch"),
+    ("sized_delete_array", "operator delete", "size mismatch"),
+    ("sized_delete_aligned", "operator delete", "size mismatch"),
+    ("sized_delete_far_off", "operator delete", "size mismatch"),
+    // The pool of blocks without bytes refuses it.
+    ("zero_size_released_twice", "free", "already released"),
+];
+
+/// What is found when nobody makes a call about the block, and how its line begins.
+const FOUND: [(&str, &str); 4] = [
+    ("overflow_found_at_exit", "found at exit: overrun: byte 0 behind"),
+    ("write_after_release", "found later: written after release"),
+    ("write_after_release_found_at_exit", "found at exit: written after release"),
+    ("write_after_release_and_wait", "found later: written after release"),
+];
+
+/// What ends in a signal, and what is said of the address.
+const TOUCHED: [(&str, &str); 6] = [
+    ("far_overflow_large", "out of bounds: byte 4096 behind the end of the block of 200000 bytes"),
+    ("far_read_large", "out of bounds: byte 4096 behind the end of the block of 200000 bytes"),
+    ("far_underflow_large", "out of bounds: byte 8192 before the block of 200000 bytes"),
+    ("zero_size_written", "out of bounds: in a block of 0 bytes"),
+    ("zero_size_read", "out of bounds: in a block of 0 bytes"),
+    ("use_after_release_large", "use after release: in the freed block of 200000 bytes"),
+];
+
+const SOUND: [&str; 7] = [
+    "strings_end_at_the_canary",
+    "quarantine_delays_reuse",
+    "placement_is_random",
+    "sizes_are_exact",
+    "early_blocks_are_released_and_resized",
+    "threads_that_share_blocks",
+    "children_go_on",
+];
+
+/// Not to be seen through by the compiler.
+const FLAGS: [&str; 1] = ["-fno-builtin"];
+
+fn program() -> Program {
+    let first = ["-fno-builtin", "-shared", "-fPIC", "-Wl,-z,initfirst"];
+    let library = build("c_tests/malloc_hardened_library.c", Link::Nothing, &first);
+    let path = library.path().to_str().expect("target has a UTF-8 path");
+    let flags = [FLAGS[0], "-Wl,--no-as-needed", path];
+    build("c_tests/malloc_hardened.cpp", Link::Nothing, &flags)
+}
+
+fn run(program: &Program, case: &str, settings: &[(&str, &str)]) -> Outcome {
+    let run = program.run().arg(case).env("LD_PRELOAD", shared_library(LIBRARY));
+    settings.iter().fold(run, |run, (name, value)| run.env(name, value)).finish()
+}
+
+const HARDENED: (&str, &str) = ("HEAPMASTER_HARDENED", "yes");
+const REPORT: (&str, &str) = ("HEAPMASTER_ON_MISUSE", "report");
+
+#[track_caller]
+fn assert_one_line(outcome: &Outcome, start: &str) {
+    assert!(outcome.stderr.starts_with(start), "not `{start}`: {outcome}");
+    assert_eq!(outcome.stderr.matches('\n').count(), 1, "{outcome}");
+}
+
+#[track_caller]
+fn assert_ended_by(outcome: &Outcome, signal: i32) {
+    assert_eq!(outcome.status.and_then(|status| status.signal()), Some(signal), "{outcome}");
+}
+
+fn pointer(outcome: &Outcome) -> &str {
+    outcome.stdout.lines().next().unwrap_or_default()
+}
+
+#[test]
+fn a_wrong_call_is_refused_with_the_block_that_it_is_about() {
+    let program = program();
+    for (case, function, what) in REFUSED {
+        let outcome = run(&program, case, &[HARDENED]);
+        assert_ended_by(&outcome, SIGABRT);
+        let start = format!("heapmaster: {function}({}): {what}", pointer(&outcome));
+        assert_one_line(&outcome, &start);
+    }
+}
+
+#[test]
+fn a_write_that_no_call_is_about_is_found_later() {
+    let program = program();
+    for (case, what) in FOUND {
+        let outcome = run(&program, case, &[HARDENED]);
+        assert_ended_by(&outcome, SIGABRT);
+        assert_one_line(&outcome, &format!("heapmaster: {what}"));
+    }
+}
+
+#[test]
+fn an_access_to_closed_memory_names_the_block_and_ends_the_program() {
+    let program = program();
+    for (case, what) in TOUCHED {
+        let outcome = run(&program, case, &[HARDENED]);
+        assert_ended_by(&outcome, SIGSEGV);
+        assert_one_line(&outcome, "heapmaster: access to 0x");
+        assert!(outcome.stderr.contains(what), "not `{what}`: {outcome}");
+        let names_it = outcome.stderr.contains(&format!(" at {} (", pointer(&outcome)));
+        let is_empty = case.starts_with("zero_size");
+        assert!(names_it || is_empty, "{outcome}");
+    }
+}
+
+#[test]
+fn in_report_mode_the_program_goes_on() {
+    let program = program();
+    let found = FOUND.iter().map(|(case, _)| *case);
+    for case in REFUSED.iter().map(|(case, ..)| *case).chain(found) {
+        let outcome = run(&program, case, &[HARDENED, REPORT]);
+        assert!(outcome.success() && outcome.stdout.ends_with("went on\n"), "{outcome}");
+        assert!(outcome.stderr.starts_with("heapmaster: "), "{outcome}");
+    }
+}
+
+#[test]
+fn what_is_sound_is_not_reported() {
+    let program = program();
+    for case in SOUND {
+        let outcome = run(&program, case, &[HARDENED]);
+        assert!(outcome.success() && outcome.stdout.ends_with("went on\n"), "{outcome}");
+        assert_eq!(outcome.stderr, "", "{outcome}");
+    }
+}
+
+#[test]
+fn a_program_with_operators_of_its_own_in_part_is_not_reported() {
+    for own in ["NEW", "LARGER_NEW", "DELETE", "NEW_ARRAY", "DELETE_ARRAY"] {
+        let define = format!("-D{own}");
+        let program =
+            build("c_tests/malloc_operators_in_part.cpp", Link::Nothing, &[FLAGS[0], &define]);
+        for setting in [HARDENED, ("HEAPMASTER_CHECK_SIZES", "yes")] {
+            let library = shared_library(LIBRARY);
+            let run = program.run().env("LD_PRELOAD", library).env(setting.0, setting.1);
+            let outcome = run.succeed();
+            assert_eq!(outcome.stderr, "", "{own}: {outcome}");
+        }
+    }
+}
+
+/// By size class, that is: one that is a little off can't be told without an armour.
+#[test]
+fn sizes_can_be_checked_without_hardening() {
+    let program = program();
+    let check = ("HEAPMASTER_CHECK_SIZES", "yes");
+    for (case, is_found) in
+        [("sized_delete_far_off", true), ("sized_delete_array", true), ("sized_delete", false)]
+    {
+        let outcome = run(&program, case, &[check]);
+        if is_found {
+            assert_ended_by(&outcome, SIGABRT);
+            let start =
+                format!("heapmaster: operator delete({}): size mismatch", pointer(&outcome));
+            assert_one_line(&outcome, &start);
+        } else {
+            assert!(outcome.success() && outcome.stderr.is_empty(), "{outcome}");
+        }
+        let unchecked = run(&program, case, &[]);
+        assert!(unchecked.success() && unchecked.stderr.is_empty(), "{unchecked}");
+    }
+}
