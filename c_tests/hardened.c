@@ -66,6 +66,7 @@ static void a_write_beside_a_block_is_found(hl_pool *pool) {
         block[-1] ^= 1;
         CHECK_STATUS(hl_release(pool, block), HL_ERR_UNDERRUN);
         check_reported(HL_ERR_UNDERRUN, block);
+        CHECK_STATUS(hl_pool_check(pool), HL_ERR_UNDERRUN);
         block[-1] ^= 1;
         CHECK(holds_pattern(block, size, size));
         CHECK_STATUS(hl_release(pool, block), HL_OK);

@@ -73,6 +73,7 @@ void overflow_found_by_other_thread() {
     free_in_other_thread(block);
 }
 
+void underflow_found_at_exit() { write_at(block_of(small), -1); }
 void overflow_found_at_exit() { write_at(block_of(small), small); }
 
 void underflow() {
@@ -113,6 +114,16 @@ void use_after_release_large() {
     char *block = block_of(large);
     free(block);
     read_at(block, 1000);
+}
+
+// Nothing small was allocated before.
+void use_after_release_large_by_a_new_thread() {
+    in_other_thread(
+        [](void *) -> void * {
+            use_after_release_large();
+            return nullptr;
+        },
+        nullptr);
 }
 
 void write_after_release() {
@@ -315,6 +326,7 @@ const struct {
     CASE(overflow_found_by_realloc),
     CASE(overflow_found_by_other_thread),
     CASE(overflow_found_at_exit),
+    CASE(underflow_found_at_exit),
     CASE(underflow),
     CASE(underflow_aligned),
     CASE(far_overflow_large),
@@ -325,6 +337,7 @@ const struct {
     CASE(zero_size_released_twice),
     CASE(strings_end_at_the_canary),
     CASE(use_after_release_large),
+    CASE(use_after_release_large_by_a_new_thread),
     CASE(write_after_release),
     CASE(write_after_release_found_at_exit),
     CASE(write_after_release_and_wait),

@@ -43,21 +43,23 @@ const REFUSED: [(&str, &str, &str); 26] = [
 ];
 
 /// What is found when nobody makes a call about the block, and how its line begins.
-const FOUND: [(&str, &str); 4] = [
+const FOUND: [(&str, &str); 5] = [
     ("overflow_found_at_exit", "found at exit: overrun: byte 0 behind"),
+    ("underflow_found_at_exit", "found at exit: underrun: the bytes before the block"),
     ("write_after_release", "found later: written after release"),
     ("write_after_release_found_at_exit", "found at exit: written after release"),
     ("write_after_release_and_wait", "found later: written after release"),
 ];
 
 /// What ends in a signal, and what is said of the address.
-const TOUCHED: [(&str, &str); 6] = [
+const TOUCHED: [(&str, &str); 7] = [
     ("far_overflow_large", "out of bounds: byte 4096 behind the end of the block of 200000 bytes"),
     ("far_read_large", "out of bounds: byte 4096 behind the end of the block of 200000 bytes"),
     ("far_underflow_large", "out of bounds: byte 8192 before the block of 200000 bytes"),
     ("zero_size_written", "out of bounds: in a block of 0 bytes"),
     ("zero_size_read", "out of bounds: in a block of 0 bytes"),
     ("use_after_release_large", "use after release: in the freed block of 200000 bytes"),
+    ("use_after_release_large_by_a_new_thread", "use after release: in the freed block of 200000"),
 ];
 
 const SOUND: [&str; 7] = [

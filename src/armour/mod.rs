@@ -345,6 +345,23 @@ impl Suit {
         Ok(Worn { user, size, origin, state, is_closed, tag: live_tag, is_far })
     }
 
+    /// Where the user's bytes seem to be of a block whose header something wrote over. Another thread may be putting
+    /// the armour on or taking it off: the tag is 0 meanwhile, or changes.
+    ///
+    /// # Safety
+    /// As for [`Suit::look`].
+    pub(crate) unsafe fn defaced(&self) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise; all of it is atomic.
+        let tag = unsafe { &self.header().as_ref().tag };
+        let before = tag.load(Acquire);
+        // SAFETY: the caller's promise.
+        let is_damaged = unsafe { self.look() } == Err(Damaged);
+        // Acquire: what was looked at was so before the tag is read again.
+        fence(Acquire);
+        let is_settled = before != 0 && tag.load(Relaxed) == before;
+        (is_damaged && is_settled).then(|| self.place(HEADER))
+    }
+
     /// What was written beside a live block, although its user may resize or release it meanwhile: what is seen
     /// counts only if the header is the same before and after, twice.
     ///
@@ -450,6 +467,7 @@ impl Suit {
         let header = self.header().cast::<u8>();
         // SAFETY: as above.
         unsafe {
+            self.header().as_ref().tag.store(0, Relaxed);
             match stain {
                 _ if self.guarded => header.write_bytes(0, PAGE),
                 Some(_) => header.write_bytes(0, self.block.len),

@@ -4,7 +4,7 @@
 //! handed out again at the earliest when [`Quarantine::MOST_BLOCKS`] others, or [`Quarantine::MOST_BYTES`], were released since, and
 //! a pointer to it that is still used meanwhile does no harm, or shows.
 
-use super::Region;
+use super::{MOST_UNGUARDED, Region};
 
 /// See the module. All zeroes are an empty one.
 pub(crate) struct Quarantine {
@@ -18,8 +18,11 @@ impl Quarantine {
     /// The most blocks that wait.
     pub(crate) const MOST_BLOCKS: usize = 128;
 
-    /// The most bytes of them. A larger block does not wait.
+    /// The most bytes of them, as they weigh.
     pub(crate) const MOST_BYTES: usize = 256 << 10;
+
+    /// A larger block does not wait: it may be what memory is short of.
+    pub(crate) const LARGEST: usize = 4 << 20;
 
     pub(crate) const fn new() -> Quarantine {
         Quarantine { ring: [None; Self::MOST_BLOCKS], oldest: 0, blocks: 0, bytes: 0 }
@@ -30,7 +33,7 @@ impl Quarantine {
         let out = if self.blocks == Self::MOST_BLOCKS { self.pop() } else { None };
         self.ring[(self.oldest + self.blocks) % Self::MOST_BLOCKS] = Some(block);
         self.blocks += 1;
-        self.bytes += block.len;
+        self.bytes += weight(block);
         out
     }
 
@@ -44,7 +47,7 @@ impl Quarantine {
         let block = self.ring[self.oldest].take()?;
         self.oldest = (self.oldest + 1) % Self::MOST_BLOCKS;
         self.blocks -= 1;
-        self.bytes -= block.len;
+        self.bytes -= weight(block);
         Some(block)
     }
 
@@ -57,4 +60,9 @@ impl Quarantine {
     pub(crate) fn clear(&mut self) {
         *self = Quarantine::new();
     }
+}
+
+/// What a block weighs: a few always wait, however large.
+fn weight(block: Region) -> usize {
+    block.len.min(MOST_UNGUARDED)
 }

@@ -46,7 +46,12 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let start = NonNull::new(block.address).filter(|_| block.state == BlockState::Live)?;
         let suit = self.suit(Region { start, len: block.size });
         // SAFETY: under the lock a live block stays one, and its user's pages stay open.
-        unsafe { suit.look_twice() }.map(|(worn, wound)| wounded(&worn, wound))
+        let (wound, defaced) = unsafe { (suit.look_twice(), suit.defaced()) };
+        let is_early = || self.hardened().early(suit.block).is_some();
+        let defaced = defaced.filter(|_| !is_early());
+        let underrun =
+            |user: NonNull<u8>| Error::Underrun { pointer: user.addr().get(), offset: 0 };
+        wound.map(|(worn, wound)| wounded(&worn, wound)).or(defaced.map(underrun))
     }
 }
 

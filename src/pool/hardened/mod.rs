@@ -53,7 +53,7 @@ impl Guards {
     /// They are committed, open, and nobody uses them.
     unsafe fn wipe(&self, pages: Region) {
         /// Fewer are as fast zeroed as they are got from the system again.
-        const WORTH_PURGING: usize = 1 << 20;
+        const WORTH_PURGING: usize = 128 << 10;
         // SAFETY: the caller's promise.
         unsafe {
             if pages.len < WORTH_PURGING || !(self.purge)(pages.start, pages.len) {
@@ -450,7 +450,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             return Err(Error::AlreadyReleased { pointer: address, size: worn.size });
         }
         self.wipe_retired(suit, &worn);
-        if suit.block.len > Quarantine::MOST_BYTES {
+        if suit.block.len > Quarantine::LARGEST {
             self.discharge(bare, suit.block);
         } else {
             self.confine(bare, suit.block);
@@ -480,7 +480,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         // SAFETY: the block is retired, so that nobody uses its pages.
         unsafe {
             guards.wipe(open);
-            if worn.is_closed && suit.block.len <= Quarantine::MOST_BYTES {
+            if worn.is_closed && suit.block.len <= Quarantine::LARGEST {
                 // Under the lock: who looks at live blocks finds their pages open.
                 let _inner = self.lock();
                 (guards.close)(open.start, open.len);
