@@ -85,6 +85,8 @@ fn program() -> Program {
 
 fn run(program: &Program, case: &str, settings: &[(&str, &str)]) -> Outcome {
     let run = program.run().arg(case).env("LD_PRELOAD", shared_library(LIBRARY));
+    // The first blocks of a program would be sampled, and what is wrong with them found in other ways.
+    let run = run.env("HEAPMASTER_SAMPLE", "no");
     settings.iter().fold(run, |run, (name, value)| run.env(name, value)).finish()
 }
 
@@ -196,5 +198,21 @@ fn sizes_can_be_checked_without_hardening() {
         }
         let unchecked = run(&program, case, &[]);
         assert!(unchecked.success() && unchecked.stderr.is_empty(), "{unchecked}");
+    }
+}
+
+#[test]
+fn a_report_about_a_sampled_block_says_who_allocated_and_released_it() {
+    let program = build("c_tests/malloc_misuse.c", Link::Nothing, &["-fno-builtin", "-w"]);
+    let run = program.run().arg("double_free").env("LD_PRELOAD", shared_library(LIBRARY));
+    let outcome = run.env("HEAPMASTER_SAMPLE", "1").finish();
+    assert_ended_by(&outcome, SIGABRT);
+    let lines: Vec<_> = outcome.stderr.lines().collect();
+    assert!(lines[0].contains("): already released: "), "{outcome}");
+    for what in ["allocated", "released"] {
+        let said = format!("heapmaster:   {what} in thread ");
+        let at = lines.iter().position(|line| line.starts_with(&said));
+        let at = at.unwrap_or_else(|| panic!("nothing is said to be {what}: {outcome}"));
+        assert!(lines[at + 1].contains("(the program+0x"), "{outcome}");
     }
 }
