@@ -32,7 +32,7 @@ const ILLUSTRATION: &str = "<!-- an illustration -->";
 const TEST_COMMAND: &str = "<!-- the test command -->";
 
 /// What the documents' shell commands call.
-const PROGRAMS: [&str; 6] = ["bash", "cc", "c++", "make", "pkg-config", "python3"];
+const PROGRAMS: [&str; 7] = ["addr2line", "bash", "cc", "c++", "make", "pkg-config", "python3"];
 
 /// What is not copied: it is large, and made from the rest.
 const MADE: [&str; 5] = [".git", ".venv", "node_modules", "results", "target"];
