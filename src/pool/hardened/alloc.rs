@@ -1,0 +1,102 @@
+//! Allocation: a bare block, what was written to it since its release, and its armour.
+
+use super::{Bare, Wanted, found};
+use crate::armour::{self, MOST_UNGUARDED, PAGE, Region, Suit};
+use crate::error::Error;
+use crate::pool::MemoryPool;
+use crate::pool::heap::{Fresh, MIN_ALIGNMENT, Request};
+use crate::slab::MAX_OBJECT;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
+use spin::RelaxStrategy;
+
+/// The most bytes of the user's that an object can have.
+const MOST_AT_ONCE: usize = MAX_OBJECT - 64;
+
+/// The most guarded blocks whose pages are closed at a time; others are like them but for that. Each takes three
+/// mappings of the process, of which the system grants some ten thousands.
+const MOST_CLOSED: usize = 8192;
+
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Allocates an object that can be had at once, and puts its armour on.
+    #[inline]
+    pub(crate) fn alloc_at_once(&self, bare: &impl Bare, wanted: Wanted) -> Option<NonNull<u8>> {
+        let Wanted { size, alignment, origin } = wanted;
+        if size > MOST_AT_ONCE || alignment > MIN_ALIGNMENT {
+            return None;
+        }
+        let block = bare.take_object(armour::bytes_for(size, MIN_ALIGNMENT)?)?;
+        self.wipe_if_written(block);
+        let suit = Suit { key: self.hardened().key, block, guarded: false };
+        // SAFETY: the block is ours, and large enough.
+        Some(unsafe { suit.put_on(size, MIN_ALIGNMENT, origin, false) })
+    }
+
+    /// Allocates a block and puts its armour on; says whether its bytes are zero.
+    pub(crate) fn alloc_armoured(&self, bare: &impl Bare, wanted: Wanted) -> Result<Fresh, Error> {
+        let Wanted { size, alignment, origin } = wanted;
+        let too_large = Error::SizeOverflow { count: 1, size };
+        let bytes = armour::bytes_for(size, alignment).ok_or(too_large)?;
+        let request = if bytes > MOST_UNGUARDED && self.hardened().guards.is_some() {
+            let size = armour::guarded_bytes_for(size, alignment).ok_or(too_large)?;
+            Request { size, alignment: PAGE }
+        } else {
+            Request { size: bytes, alignment }
+        };
+        let (block, fresh) = bare.take(request, false).or_else(|_| {
+            // What waits in quarantine may be what is missing.
+            if request.size <= self.lock().capacity {
+                self.empty_quarantine(bare);
+            }
+            bare.take(request, true)
+        })?;
+        let suit = self.suit(block);
+        if !fresh && !suit.guarded {
+            self.wipe_if_written(block);
+        }
+        let closes = suit.guarded && self.may_close();
+        // SAFETY: the block is ours, and large enough.
+        let user = unsafe { suit.put_on(size, alignment, origin, closes) };
+        if closes {
+            self.close_guards(suit, user, size);
+        }
+        Ok(Fresh { address: user, zeroed: fresh || !suit.guarded })
+    }
+
+    /// Tells of a free block that something wrote to, and makes it zero again (N1).
+    #[inline]
+    fn wipe_if_written(&self, block: Region) {
+        // SAFETY: the block is ours, and a multiple of 16 bytes.
+        let Some(offset) = (unsafe { armour::first_nonzero(block) }) else { return };
+        self.found_written(block, offset);
+    }
+
+    #[cold]
+    pub(super) fn found_written(&self, block: Region, offset: usize) {
+        // SAFETY: the block is the caller's.
+        unsafe { block.start.write_bytes(0, block.len) };
+        let block = block.start.addr().get();
+        self.lock().count_misuse();
+        found(&Error::WrittenAfterRelease { pointer: block + offset, block });
+    }
+
+    /// Whether one more block may have its pages closed; it is counted then.
+    fn may_close(&self) -> bool {
+        let closed = &self.hardened().closed;
+        let may = closed.fetch_add(1, Relaxed) < MOST_CLOSED;
+        if !may {
+            closed.fetch_sub(1, Relaxed);
+        }
+        may
+    }
+
+    /// Closes the pages about the user's; those that the system doesn't close stay as they are.
+    fn close_guards(&self, suit: Suit, user: NonNull<u8>, size: usize) {
+        let Some(guards) = self.hardened().guards else { return };
+        let (before, behind) = suit.guards(user, size);
+        for guard in [before, behind] {
+            // SAFETY: they are pages of the block, which nobody uses.
+            unsafe { (guards.close)(guard.start, guard.len) };
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! From an address to the block that starts there, or to what is wrong with it.
+
+use super::look::wounded;
+use super::{Bare, Claim};
+use crate::armour::{Damaged, Region, Suit, Worn, Wound};
+use crate::error::Error;
+use crate::pool::MemoryPool;
+use spin::RelaxStrategy;
+
+/// A live block of a hardened pool.
+pub(super) enum Block {
+    Armoured(Suit, Worn),
+    /// From before the pool was hardened.
+    Early(Region),
+}
+
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// The live block that starts at `address`, for whoever uses it.
+    #[inline]
+    pub(super) fn block_at(&self, bare: &impl Bare, address: usize) -> Result<Block, Error> {
+        let Some(block) = bare.holding(address) else { return Err(self.bare_misuse(address)) };
+        let suit = self.suit(block);
+        // SAFETY: the block is live, so it can be read, or, if it is guarded, its header can.
+        match unsafe { suit.look() } {
+            Ok(worn) if worn.is_live() && worn.user.addr().get() == address => {
+                Ok(Block::Armoured(suit, worn))
+            }
+            Err(Damaged) if self.is_early(block, address) => Ok(Block::Early(block)),
+            other => Err(self.diagnose(address, other)),
+        }
+    }
+
+    /// Why a pointer into no live bare block is none to a user's bytes.
+    #[cold]
+    fn bare_misuse(&self, address: usize) -> Error {
+        match self.misuse(address) {
+            // The books have it, but another thread has released it.
+            Error::InteriorPointer { pointer, size, .. } => {
+                Error::AlreadyReleased { pointer, size }
+            }
+            error => error,
+        }
+    }
+
+    #[cold]
+    fn is_early(&self, block: Region, address: usize) -> bool {
+        block.start.addr().get() == address && self.hardened().early(block).is_some()
+    }
+
+    /// Why a pointer into a live bare block is none to its user's bytes.
+    #[cold]
+    fn diagnose(&self, pointer: usize, worn: Result<Worn, Damaged>) -> Error {
+        self.lock().count_misuse();
+        let Ok(worn) = worn else { return Error::Underrun { pointer, offset: 0 } };
+        let (size, block) = (worn.size, worn.user.addr().get());
+        if !worn.is_live() {
+            Error::AlreadyReleased { pointer, size }
+        } else if pointer.wrapping_sub(block) < size {
+            Error::InteriorPointer { pointer, block, size }
+        } else {
+            Error::NotInPool { pointer }
+        }
+    }
+
+    /// Whether what is claimed of a live block is true, and nothing was written beside its bytes.
+    #[inline]
+    pub(super) fn accept(&self, suit: Suit, worn: &Worn, claim: Claim) -> Result<(), Error> {
+        // SAFETY: the block is live, and the caller's to release.
+        let wound = unsafe { suit.wound(worn) };
+        if claim.is_true_of(worn) && wound.is_none() {
+            Ok(())
+        } else {
+            Err(self.refuse(worn, claim, wound))
+        }
+    }
+
+    #[cold]
+    fn refuse(&self, worn: &Worn, claim: Claim, wound: Option<Wound>) -> Error {
+        self.lock().count_misuse();
+        let (pointer, size, origin) = (worn.user.addr().get(), worn.size, worn.origin);
+        match (wound, claim.size) {
+            (Some(wound), _) => wounded(worn, wound),
+            (None, Some(given)) if given != size => Error::SizeMismatch { pointer, given, size },
+            (None, _) => Error::OriginMismatch { pointer, origin },
+        }
+    }
+}

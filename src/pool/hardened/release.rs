@@ -1,0 +1,66 @@
+//! Release: out of the user's hands, into quarantine.
+
+use super::find::Block;
+use super::{Bare, Claim};
+use crate::armour::{Quarantine, Suit};
+use crate::error::Error;
+use crate::pool::MemoryPool;
+use core::sync::atomic::Ordering::Relaxed;
+use spin::RelaxStrategy;
+
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Releases a block that starts at `address` and can be found at once, into quarantine. False if it can't, or if
+    /// there is something to say about it.
+    #[inline]
+    pub(crate) fn release_at_once(&self, bare: &impl Bare, address: usize, claim: Claim) -> bool {
+        let Some(block) = bare.object_holding(address) else { return false };
+        let suit = Suit { key: self.hardened().key, block, guarded: false };
+        // SAFETY: the block is live, so it can be read, and the caller gives it up.
+        unsafe {
+            let Ok(worn) = suit.look() else { return false };
+            let is_it = worn.is_live() && worn.user.addr().get() == address;
+            if !is_it || !claim.is_true_of(&worn) || suit.wound(&worn).is_some() {
+                return false;
+            }
+            if !suit.retire(&worn) {
+                return false;
+            }
+            suit.wipe();
+        }
+        self.confine(bare, block);
+        true
+    }
+
+    /// Releases the block that starts at `address`: into quarantine.
+    pub(crate) fn release_armoured(
+        &self,
+        bare: &impl Bare,
+        address: usize,
+        claim: Claim,
+    ) -> Result<(), Error> {
+        let (suit, worn) = match self.block_at(bare, address)? {
+            Block::Armoured(suit, worn) => (suit, worn),
+            Block::Early(block) => {
+                // SAFETY: the caller gives it up. Free memory is zero (N1).
+                unsafe { block.start.write_bytes(0, block.len) };
+                if let Some(early) = self.hardened().early(block) {
+                    early.store(0, Relaxed);
+                }
+                return bare.give(block.start);
+            }
+        };
+        self.accept(suit, &worn, claim)?;
+        // SAFETY: the caller gives it up.
+        if !unsafe { suit.retire(&worn) } {
+            self.lock().count_misuse();
+            return Err(Error::AlreadyReleased { pointer: address, size: worn.size });
+        }
+        self.wipe_retired(suit, &worn);
+        if suit.block.len > Quarantine::LARGEST {
+            self.discharge(bare, suit.block);
+        } else {
+            self.confine(bare, suit.block);
+        }
+        Ok(())
+    }
+}
