@@ -8,7 +8,7 @@
 
 #include <malloc.h>
 
-enum { SLOTS = 2048, STEPS = 60000, BURST = 64 };
+enum { SLOTS = 2048, STEPS = 40000, BURST = 64 };
 
 typedef struct {
     size_t size;

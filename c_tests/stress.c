@@ -6,7 +6,7 @@
 #include "check.h"
 #include "stress.h"
 
-enum { KIB = 1024, MIB = 1024 * KIB, SLOTS = 1024, STEPS = 20000, EXTRA_HEAPS = 4, BATCH = 16 };
+enum { KIB = 1024, MIB = 1024 * KIB, SLOTS = 1024, STEPS = 10000, EXTRA_HEAPS = 4, BATCH = 16 };
 
 static _Alignas(64) unsigned char region[24 * MIB];
 static _Alignas(64) unsigned char other_region[16 * KIB];

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { THREADS = 8, GENERATIONS = 5 };
+enum { THREADS = 8, GENERATIONS = 3 };
 
 /* Whether there is time for one generation more, after so many. */
 static inline bool goes_on(size_t generations) {
