@@ -73,6 +73,7 @@ pub fn most_instructions(peer: &Kind, work: &str, count: usize) -> Result<u64> {
 pub fn instructions_of_program(program: &Path, arguments: &[&str], malloc: &Malloc) -> Result<u64> {
     let mut command = callgrind("measured", NOWHERE.as_ref());
     command.arg(program).args(arguments).env("LD_PRELOAD", &malloc.library);
+    command.envs(malloc.settings.iter().copied());
     instructions_of(&mut command)
 }
 

@@ -74,6 +74,8 @@ enum Command {
     Latency(Options),
     /// Memory over time: whether it comes back to the system
     MemoryReturn(Options),
+    /// Programs with an error in their use of memory: under which malloc they end in a report
+    Misuse(Options),
     /// Replays one trace; `instructions` runs this under callgrind
     #[command(hide = true)]
     Driver(callgrind::Driver),
@@ -141,6 +143,7 @@ fn main() -> Result<()> {
         Command::Pool(options) => ("pool", suites::pool::run, options),
         Command::Latency(options) => ("latency", suites::latency::run, options),
         Command::MemoryReturn(options) => ("memory-return", suites::memory_return::run, options),
+        Command::Misuse(options) => ("misuse", suites::misuse::run, options),
         Command::Driver(driver) => {
             driver.run();
             return Ok(());

@@ -24,6 +24,32 @@ pub struct Launcher {
     workloads: PathBuf,
 }
 
+/// A folder of sources, and how they are compiled.
+struct Kind {
+    folder: &'static str,
+    header: &'static str,
+    extension: &'static str,
+    compiler: &'static str,
+    flags: &'static [&'static str],
+}
+
+const WORKLOAD: Kind = Kind {
+    folder: "workloads",
+    header: "workload.h",
+    extension: "c",
+    compiler: "cc",
+    flags: &["-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function"],
+};
+
+/// Neither the compiler nor the C library may see the errors, which it is the malloc's to find.
+const MISUSE: Kind = Kind {
+    folder: "misuse",
+    header: "misuse.h",
+    extension: "cpp",
+    compiler: "c++",
+    flags: &["-std=c++17", "-O0", "-w", "-U_FORTIFY_SOURCE", "-fno-stack-protector"],
+};
+
 impl Launcher {
     /// Compiles what it needs.
     pub fn new() -> Result<Self> {
@@ -34,18 +60,27 @@ impl Launcher {
 
     /// The program of this workload, compiled unless it is newer than its sources.
     pub fn workload(&self, name: &str) -> Result<PathBuf> {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads");
-        let (source, program) = (sources.join(name).with_extension("c"), self.workloads.join(name));
+        self.compiled(&WORKLOAD, name)
+    }
+
+    /// The same of a program that misuses memory.
+    pub fn misuse(&self, name: &str) -> Result<PathBuf> {
+        self.compiled(&MISUSE, name)
+    }
+
+    fn compiled(&self, kind: &Kind, name: &str) -> Result<PathBuf> {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(kind.folder);
+        let source = sources.join(name).with_extension(kind.extension);
+        let program = self.workloads.join(name);
         let age = |file: &Path| fs::metadata(file).and_then(|it| it.modified()).ok();
-        let newest = age(&source).max(age(&sources.join("workload.h")));
+        let newest = age(&source).max(age(&sources.join(kind.header)));
         if age(&program) <= newest {
-            // The compiler must not know what malloc does, or it leaves calls out.
-            let flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-fno-builtin", "-pthread"];
             // Moved into place when it is whole: others may run it, or make it too.
             let made = self.workloads.join(format!("{name}-{}", here()));
-            let mut compiler = command("cc");
-            compiler.args(flags).arg("-Wno-unused-function").arg(source).arg("-o").arg(&made);
-            run(&mut compiler)?;
+            let mut compiler = command(kind.compiler);
+            // The compiler must not know what malloc does, or it leaves calls out.
+            compiler.args(kind.flags).args(["-fno-builtin", "-pthread"]);
+            run(compiler.arg(source).arg("-o").arg(&made))?;
             fs::rename(made, &program)?;
         }
         Ok(program)
@@ -62,6 +97,7 @@ impl Launcher {
             .arg(&malloc.library)
             .arg(&program.path)
             .args(&program.arguments)
+            .envs(malloc.settings.iter().copied())
             .stdin(Stdio::null())
             .output()?;
         let cost = fs::read_to_string(&result);
@@ -84,7 +120,8 @@ impl Launcher {
     pub fn start(&self, program: &Program, malloc: &Malloc) -> Result<Child> {
         let mut command = Command::new(&program.path);
         command.args(&program.arguments).stdin(Stdio::null()).stdout(Stdio::null());
-        Ok(command.env("LD_PRELOAD", &malloc.library).spawn()?)
+        command.env("LD_PRELOAD", &malloc.library).envs(malloc.settings.iter().copied());
+        Ok(command.spawn()?)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{env, fs};
 
 use serde_json::Value;
 
-use super::{Malloc, Source};
+use super::{Kind, Malloc, Source};
 use crate::Result;
 
 /// The commands that make `library` of a crate's folder.
@@ -30,14 +30,18 @@ fn compile(compiler: &str, flags: &[&str], includes: &[&Path], file: &Path, out:
 }
 
 pub fn mimalloc2(sources: &Path, library: &Path) -> Vec<Command> {
-    mimalloc(&sources.join("c_src/mimalloc/v2"), library)
+    mimalloc(&sources.join("c_src/mimalloc/v2"), library, &[])
 }
 
 pub fn mimalloc3(sources: &Path, library: &Path) -> Vec<Command> {
-    mimalloc(&sources.join("c_src/mimalloc/v3"), library)
+    mimalloc(&sources.join("c_src/mimalloc/v3"), library, &[])
 }
 
-fn mimalloc(sources: &Path, library: &Path) -> Vec<Command> {
+pub fn mimalloc3_secure(sources: &Path, library: &Path) -> Vec<Command> {
+    mimalloc(&sources.join("c_src/mimalloc/v3"), library, &["-DMI_SECURE=4"])
+}
+
+fn mimalloc(sources: &Path, library: &Path, checks: &[&str]) -> Vec<Command> {
     let flags = [
         "-DMI_MALLOC_OVERRIDE",
         "-DMI_BUILD_RELEASE",
@@ -45,12 +49,21 @@ fn mimalloc(sources: &Path, library: &Path) -> Vec<Command> {
         "-fno-builtin-malloc",
         "-fvisibility=hidden",
     ];
+    let flags = [&flags, checks].concat();
     let (include, source) = (sources.join("include"), sources.join("src"));
     vec![compile("cc", &flags, &[&include, &source], &source.join("static.c"), library)]
 }
 
 pub fn snmalloc(sources: &Path, library: &Path) -> Vec<Command> {
-    let flags = ["-std=c++20", "-mcx16", "-DSNMALLOC_USE_WAIT_ON_ADDRESS=1"];
+    snmalloc_with(sources, library, &[])
+}
+
+pub fn snmalloc_checks(sources: &Path, library: &Path) -> Vec<Command> {
+    snmalloc_with(sources, library, &["-DSNMALLOC_CHECK_CLIENT"])
+}
+
+fn snmalloc_with(sources: &Path, library: &Path, checks: &[&str]) -> Vec<Command> {
+    let flags = [&["-std=c++20", "-mcx16", "-DSNMALLOC_USE_WAIT_ON_ADDRESS=1"], checks].concat();
     let source = sources.join("upstream/src");
     let replaced = source.join("snmalloc/override");
     let mut command = compile("c++", &flags, &[&source], &replaced.join("malloc.cc"), library);
@@ -63,12 +76,28 @@ pub fn rpmalloc(sources: &Path, library: &Path) -> Vec<Command> {
     vec![compile("cc", &flags, &[], &sources.join("rpmalloc/rpmalloc/rpmalloc.c"), library)]
 }
 
-pub fn jemalloc(sources: &Path, library: &Path) -> Vec<Command> {
-    let folder = library.parent().expect("a library is in a folder").join("jemalloc");
+/// A copy of sources that are built where they lie, and the commands that make it.
+fn copy(sources: &Path, library: &Path, name: &str) -> (PathBuf, [Command; 2]) {
+    let folder = library.parent().expect("a library is in a folder").join(name);
     let mut clear = command("rm");
     clear.arg("-rf").arg(&folder);
     let mut copy = command("cp");
-    copy.arg("-r").arg(sources.join("jemalloc")).arg(&folder);
+    copy.arg("-r").arg(sources).arg(&folder);
+    (folder, [clear, copy])
+}
+
+pub fn hardened_malloc(sources: &Path, library: &Path) -> Vec<Command> {
+    let sources = sources.join("src/hardened_malloc");
+    let (folder, [clear, copy]) = copy(&sources, library, "hardened_malloc");
+    let mut make = command("make");
+    make.args(["VARIANT=default", "CONFIG_NATIVE=false", "CC=cc", "CXX=c++"]).current_dir(&folder);
+    let mut place = command("cp");
+    place.arg(folder.join("out/libhardened_malloc.so")).arg(library);
+    vec![clear, copy, make, place]
+}
+
+pub fn jemalloc(sources: &Path, library: &Path) -> Vec<Command> {
+    let (folder, [clear, copy]) = copy(&sources.join("jemalloc"), library, "jemalloc");
     let mut script = command("cp");
     script.arg(sources.join("configure/configure")).arg(&folder);
     let mut configure = command("./configure");
@@ -104,7 +133,8 @@ impl Builder {
         Ok(folder)
     }
 
-    pub(super) fn malloc(&self, name: &'static str, source: &Source) -> Result<Malloc> {
+    pub(super) fn malloc(&self, kind: &Kind) -> Result<Malloc> {
+        let Kind { name, ref source, settings } = *kind;
         let (version, library) = match *source {
             Source::Here => {
                 let mut cargo = cargo(&self.repository);
@@ -117,7 +147,7 @@ impl Builder {
             Source::System { file, package } => system_library(file, package)?,
             Source::C => return Ok(Malloc::of_c_library()),
         };
-        Ok(Malloc { name, version, library })
+        Ok(Malloc { name, version, library, settings })
     }
 
     fn peers(&self) -> Result<&Value> {
@@ -204,8 +234,12 @@ pub fn run(command: &mut Command) -> Result<String> {
 
 /// The version and the place of a library that a package of the system has installed.
 fn system_library(file: &str, package: &str) -> Result<(String, PathBuf)> {
-    const FOLDERS: [&str; 3] =
-        ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"];
+    const FOLDERS: [&str; 4] = [
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+        "/usr/lib64",
+        "/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux",
+    ];
     let library = FOLDERS.iter().map(|folder| Path::new(folder).join(file)).find(|it| it.exists());
     let library = library.ok_or_else(|| format!("{file} is missing: apt-get install {package}"))?;
     let version = run(command("dpkg-query").args(["-W", "-f=${Version}", package]));

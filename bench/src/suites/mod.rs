@@ -5,6 +5,7 @@ pub mod instructions;
 pub mod latency;
 pub mod malloc;
 pub mod memory_return;
+pub mod misuse;
 pub mod pool;
 
 use indicatif::{ProgressBar, ProgressStyle};
