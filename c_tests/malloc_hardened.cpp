@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <new>
 #include <utility>
 
@@ -316,6 +317,36 @@ void children_go_on() {
     free(inherited);
 }
 
+// They are of a pool of their own, which other threads may be in the midst of.
+void children_can_have_blocks_without_bytes() {
+    static std::atomic<bool> is_over{false};
+    pthread_t threads[2];
+    for (pthread_t &thread : threads) {
+        auto busy = [](void *) -> void * {
+            while (!is_over) {
+                free(malloc(0));
+            }
+            return nullptr;
+        };
+        CHECK_EQUAL(pthread_create(&thread, nullptr, busy, nullptr), 0);
+    }
+    for (int i = 0; i < 300; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            // Or it would wait for ever.
+            alarm(30);
+            free(malloc(0));
+            _exit(0);
+        }
+        int status;
+        CHECK(waitpid(child, &status, 0) == child && status == 0);
+    }
+    is_over = true;
+    for (pthread_t thread : threads) {
+        CHECK_EQUAL(pthread_join(thread, nullptr), 0);
+    }
+}
+
 const struct {
     const char *name;
     void (*run)();
@@ -366,6 +397,7 @@ const struct {
     CASE(early_block_released_twice),
     CASE(threads_that_share_blocks),
     CASE(children_go_on),
+    CASE(children_can_have_blocks_without_bytes),
 };
 
 } // namespace

@@ -62,7 +62,7 @@ const TOUCHED: [(&str, &str); 7] = [
     ("use_after_release_large_by_a_new_thread", "use after release: in the freed block of 200000"),
 ];
 
-const SOUND: [&str; 7] = [
+const SOUND: [&str; 8] = [
     "strings_end_at_the_canary",
     "quarantine_delays_reuse",
     "placement_is_random",
@@ -70,6 +70,7 @@ const SOUND: [&str; 7] = [
     "early_blocks_are_released_and_resized",
     "threads_that_share_blocks",
     "children_go_on",
+    "children_can_have_blocks_without_bytes",
 ];
 
 /// Not to be seen through by the compiler.
