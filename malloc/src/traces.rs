@@ -55,14 +55,18 @@ unsafe extern "C" {
     fn heapmaster_end_of_calls();
     /// The unwinder's own (see build.rs).
     #[link_name = "__real__Unwind_Find_FDE"]
-    fn find_function(instruction: *mut c_void, bases: *mut c_void) -> *const c_void;
+    fn find_function(instruction: *mut c_void, bases: *mut Bases) -> *const c_void;
 }
+
+/// What else the unwinder is told of a function: where two sections begin, and the function itself.
+type Bases = [*mut c_void; 3];
+const FUNCTION: usize = 2;
 
 /// What the unwinder calls instead.
 #[unsafe(export_name = "__wrap__Unwind_Find_FDE")]
 unsafe extern "C" fn find_function_or_end(
     instruction: *mut c_void,
-    bases: *mut c_void,
+    bases: *mut Bases,
 ) -> *const c_void {
     // SAFETY: passed on to the caller.
     unsafe {
@@ -70,7 +74,10 @@ unsafe extern "C" fn find_function_or_end(
         if !found.is_null() {
             return found;
         }
-        find_function((heapmaster_end_of_calls as *mut c_void).byte_add(1), bases)
+        let end = find_function((heapmaster_end_of_calls as *mut c_void).byte_add(1), bases);
+        // What is told of the function holds from its start on, which has to be before the instruction.
+        (*bases)[FUNCTION] = core::ptr::null_mut();
+        end
     }
 }
 

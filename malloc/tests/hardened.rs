@@ -217,3 +217,12 @@ fn a_report_about_a_sampled_block_says_who_allocated_and_released_it() {
         assert!(lines[at + 1].contains("(the program+0x"), "{outcome}");
     }
 }
+
+#[test]
+fn code_that_nobody_can_unwind_may_have_sampled_blocks() {
+    let program = build("c_tests/malloc_unknown_code.c", Link::Nothing, &[FLAGS[0]]);
+    for interval in ["1", "1000"] {
+        let run = program.run().env("LD_PRELOAD", shared_library(LIBRARY));
+        run.env("HEAPMASTER_SAMPLE", interval).succeed();
+    }
+}
