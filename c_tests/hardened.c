@@ -234,15 +234,19 @@ static void batches_are_served(hl_pool *pool) {
 
 /* What waits is given up before a request fails, for want of memory or because of the limit. */
 static void all_of_the_memory_can_be_had(hl_pool *pool) {
+    enum { WAITS = 3 * 1024 * 1024 };
     for (int round = 0; round < 3; round++) {
         void *block = hl_alloc(pool, sizeof region / 2);
         CHECK(block != NULL);
         CHECK_STATUS(hl_release(pool, block), HL_OK);
+        block = hl_alloc(pool, WAITS);
+        CHECK(block != NULL);
+        CHECK_STATUS(hl_release(pool, block), HL_OK);
     }
-    CHECK_STATUS(hl_pool_set_limit(pool, sizeof region / 4), HL_OK);
-    CHECK(pool_stats(pool).used_bytes > sizeof region / 4);
+    CHECK(pool_stats(pool).used_bytes > WAITS);
+    CHECK_STATUS(hl_pool_set_limit(pool, WAITS), HL_OK);
+    CHECK_STATUS(hl_release(pool, hl_alloc(pool, WAITS / 2)), HL_OK);
     CHECK_FAILS(hl_alloc(pool, sizeof region / 2), HL_ERR_LIMIT_REACHED, ENOMEM);
-    CHECK_STATUS(hl_release(pool, hl_alloc(pool, sizeof region / 8)), HL_OK);
     CHECK_STATUS(hl_pool_set_limit(pool, 0), HL_OK);
 }
 
