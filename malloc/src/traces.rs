@@ -58,12 +58,37 @@ unsafe extern "C" {
     fn find_function(instruction: *mut c_void, bases: *mut Bases) -> *const c_void;
 }
 
+#[cfg(target_arch = "x86_64")]
+macro_rules! jump {
+    () => {
+        "jmp"
+    };
+}
+
+#[cfg(target_arch = "aarch64")]
+macro_rules! jump {
+    () => {
+        "b"
+    };
+}
+
+core::arch::global_asm!(
+    ".pushsection .text.unlikely.heapmaster_find_function, \"ax\", @progbits",
+    ".hidden __wrap__Unwind_Find_FDE",
+    ".globl __wrap__Unwind_Find_FDE",
+    ".type __wrap__Unwind_Find_FDE, @function",
+    "__wrap__Unwind_Find_FDE:",
+    concat!(jump!(), " {find}"),
+    ".size __wrap__Unwind_Find_FDE, . - __wrap__Unwind_Find_FDE",
+    ".popsection",
+    find = sym find_function_or_end,
+);
+
 /// What else the unwinder is told of a function: where two sections begin, and the function itself.
 type Bases = [*mut c_void; 3];
 const FUNCTION: usize = 2;
 
-/// What the unwinder calls instead.
-#[unsafe(export_name = "__wrap__Unwind_Find_FDE")]
+/// What the unwinder calls instead, by a name that the linker alone knows.
 unsafe extern "C" fn find_function_or_end(
     instruction: *mut c_void,
     bases: *mut Bases,
