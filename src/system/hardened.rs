@@ -84,10 +84,12 @@ pub(crate) fn untouchable_pool() -> &'static MemoryPool {
     &UNTOUCHABLE
 }
 
-fn add_untouchable_heap(pool: &MemoryPool, _size: usize, _alignment: usize) -> bool {
+fn add_untouchable_heap(pool: &MemoryPool, _size: usize, alignment: usize) -> bool {
     /// Some million blocks; when they are used up, the pool asks again.
     const MOST: usize = 64 << 20;
-    let mut size = os::memory_limit().map_or(MOST, |limit| MOST.min(limit / 64));
+    let fair = os::memory_limit().map_or(MOST, |limit| MOST.min(limit / 64));
+    // Twice the alignment has an aligned block, wherever it lies.
+    let mut size = fair.max(alignment.saturating_mul(2));
     while size >= 1 << SPAN_GRANULE_SHIFT {
         if let Ok(reservation) = reserve(size) {
             // SAFETY: it has just been reserved, is nobody else's, and is given back with the heap.
