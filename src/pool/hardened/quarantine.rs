@@ -26,7 +26,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         };
         let pages = suit.pages();
         let (_, behind) = suit.guards(worn.user, worn.size);
-        let open = Region { start: pages.start, len: pages.len - behind.len };
+        // Of a block that was not closed, what lies behind may be left of when it was larger.
+        let closed = if worn.is_closed { behind.len } else { 0 };
+        let open = Region { start: pages.start, len: pages.len - closed };
         // SAFETY: the block is retired, so that nobody uses its pages.
         unsafe {
             guards.wipe(open);
