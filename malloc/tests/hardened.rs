@@ -5,6 +5,7 @@ mod harness;
 
 use harness::{Link, Outcome, Program, build, shared_library};
 use std::os::unix::process::ExitStatusExt;
+use std::sync::LazyLock;
 
 const LIBRARY: &str = "heapmaster_malloc";
 
@@ -73,19 +74,17 @@ const SOUND: [&str; 8] = [
     "children_can_have_blocks_without_bytes",
 ];
 
-/// Not to be seen through by the compiler.
-const FLAGS: [&str; 1] = ["-fno-builtin"];
-
-fn program() -> Program {
+/// The compiler must not see through what it does.
+static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
     let first = ["-fno-builtin", "-shared", "-fPIC", "-Wl,-z,initfirst"];
     let library = build("c_tests/malloc_hardened_library.c", Link::Nothing, &first);
     let path = library.path().to_str().expect("target has a UTF-8 path");
-    let flags = [FLAGS[0], "-Wl,--no-as-needed", path];
+    let flags = ["-fno-builtin", "-Wl,--no-as-needed", path];
     build("c_tests/malloc_hardened.cpp", Link::Nothing, &flags)
-}
+});
 
-fn run(program: &Program, case: &str, settings: &[(&str, &str)]) -> Outcome {
-    let run = program.run().arg(case).env("LD_PRELOAD", shared_library(LIBRARY));
+fn run(case: &str, settings: &[(&str, &str)]) -> Outcome {
+    let run = PROGRAM.run().arg(case).env("LD_PRELOAD", shared_library(LIBRARY));
     // The first blocks of a program would be sampled, and what is wrong with them found in other ways.
     let run = run.env("HEAPMASTER_SAMPLE", "no");
     settings.iter().fold(run, |run, (name, value)| run.env(name, value)).finish()
@@ -111,9 +110,8 @@ fn pointer(outcome: &Outcome) -> &str {
 
 #[test]
 fn a_wrong_call_is_refused_with_the_block_that_it_is_about() {
-    let program = program();
     for (case, function, what) in REFUSED {
-        let outcome = run(&program, case, &[HARDENED]);
+        let outcome = run(case, &[HARDENED]);
         assert_ended_by(&outcome, SIGABRT);
         let start = format!("heapmaster: {function}({}): {what}", pointer(&outcome));
         assert_one_line(&outcome, &start);
@@ -122,9 +120,8 @@ fn a_wrong_call_is_refused_with_the_block_that_it_is_about() {
 
 #[test]
 fn a_write_that_no_call_is_about_is_found_later() {
-    let program = program();
     for (case, what) in FOUND {
-        let outcome = run(&program, case, &[HARDENED]);
+        let outcome = run(case, &[HARDENED]);
         assert_ended_by(&outcome, SIGABRT);
         assert_one_line(&outcome, &format!("heapmaster: {what}"));
     }
@@ -132,9 +129,8 @@ fn a_write_that_no_call_is_about_is_found_later() {
 
 #[test]
 fn an_access_to_closed_memory_names_the_block_and_ends_the_program() {
-    let program = program();
     for (case, what) in TOUCHED {
-        let outcome = run(&program, case, &[HARDENED]);
+        let outcome = run(case, &[HARDENED]);
         assert_ended_by(&outcome, SIGSEGV);
         assert_one_line(&outcome, "heapmaster: access to 0x");
         assert!(outcome.stderr.contains(what), "not `{what}`: {outcome}");
@@ -146,10 +142,9 @@ fn an_access_to_closed_memory_names_the_block_and_ends_the_program() {
 
 #[test]
 fn in_report_mode_the_program_goes_on() {
-    let program = program();
     let found = FOUND.iter().map(|(case, _)| *case);
     for case in REFUSED.iter().map(|(case, ..)| *case).chain(found) {
-        let outcome = run(&program, case, &[HARDENED, REPORT]);
+        let outcome = run(case, &[HARDENED, REPORT]);
         assert!(outcome.success() && outcome.stdout.ends_with("went on\n"), "{outcome}");
         assert!(outcome.stderr.starts_with("heapmaster: "), "{outcome}");
     }
@@ -157,9 +152,8 @@ fn in_report_mode_the_program_goes_on() {
 
 #[test]
 fn what_is_sound_is_not_reported() {
-    let program = program();
     for case in SOUND {
-        let outcome = run(&program, case, &[HARDENED]);
+        let outcome = run(case, &[HARDENED]);
         assert!(outcome.success() && outcome.stdout.ends_with("went on\n"), "{outcome}");
         assert_eq!(outcome.stderr, "", "{outcome}");
     }
@@ -169,8 +163,11 @@ fn what_is_sound_is_not_reported() {
 fn a_program_with_operators_of_its_own_in_part_is_not_reported() {
     for own in ["NEW", "LARGER_NEW", "DELETE", "NEW_ARRAY", "DELETE_ARRAY"] {
         let define = format!("-D{own}");
-        let program =
-            build("c_tests/malloc_operators_in_part.cpp", Link::Nothing, &[FLAGS[0], &define]);
+        let program = build(
+            "c_tests/malloc_operators_in_part.cpp",
+            Link::Nothing,
+            &["-fno-builtin", &define],
+        );
         for setting in [HARDENED, ("HEAPMASTER_CHECK_SIZES", "yes")] {
             let library = shared_library(LIBRARY);
             let run = program.run().env("LD_PRELOAD", library).env(setting.0, setting.1);
@@ -183,12 +180,11 @@ fn a_program_with_operators_of_its_own_in_part_is_not_reported() {
 /// By size class, that is: one that is a little off can't be told without an armour.
 #[test]
 fn sizes_can_be_checked_without_hardening() {
-    let program = program();
     let check = ("HEAPMASTER_CHECK_SIZES", "yes");
     for (case, is_found) in
         [("sized_delete_far_off", true), ("sized_delete_array", true), ("sized_delete", false)]
     {
-        let outcome = run(&program, case, &[check]);
+        let outcome = run(case, &[check]);
         if is_found {
             assert_ended_by(&outcome, SIGABRT);
             let start =
@@ -197,7 +193,7 @@ fn sizes_can_be_checked_without_hardening() {
         } else {
             assert!(outcome.success() && outcome.stderr.is_empty(), "{outcome}");
         }
-        let unchecked = run(&program, case, &[]);
+        let unchecked = run(case, &[]);
         assert!(unchecked.success() && unchecked.stderr.is_empty(), "{unchecked}");
     }
 }
@@ -220,7 +216,7 @@ fn a_report_about_a_sampled_block_says_who_allocated_and_released_it() {
 
 #[test]
 fn code_that_nobody_can_unwind_may_have_sampled_blocks() {
-    let program = build("c_tests/malloc_unknown_code.c", Link::Nothing, &[FLAGS[0]]);
+    let program = build("c_tests/malloc_unknown_code.c", Link::Nothing, &["-fno-builtin"]);
     for interval in ["1", "1000"] {
         let run = program.run().env("LD_PRELOAD", shared_library(LIBRARY));
         run.env("HEAPMASTER_SAMPLE", interval).succeed();

@@ -4,8 +4,9 @@
 #[path = "../../c_tests/harness.rs"]
 mod harness;
 
-use harness::{Link, Outcome, Run, build, shared_library};
+use harness::{Link, Outcome, Program, Run, build, shared_library};
 use std::os::unix::process::ExitStatusExt;
+use std::sync::LazyLock;
 
 const LIBRARY: &str = "heapmaster_malloc";
 
@@ -44,9 +45,13 @@ fn run(case: &str, setting: Option<&str>) -> Outcome {
 }
 
 fn preloaded(case: &str) -> Run {
-    // The compiler must not see through what the program does.
-    let program = build("c_tests/malloc_misuse.c", Link::Nothing, &["-fno-builtin", "-w"]);
-    program.run().arg(case).env("LD_PRELOAD", shared_library(LIBRARY))
+    static PROGRAM: LazyLock<Program> = LazyLock::new(|| program(Link::Nothing));
+    PROGRAM.run().arg(case).env("LD_PRELOAD", shared_library(LIBRARY))
+}
+
+/// The compiler must not see through what it does.
+fn program(link: Link) -> Program {
+    build("c_tests/malloc_misuse.c", link, &["-fno-builtin", "-w"])
 }
 
 fn with(run: Run, setting: Option<&str>) -> Run {
@@ -117,7 +122,7 @@ fn a_hardened_program_is_told_the_same() {
 
 #[test]
 fn a_linked_program_is_told_the_same() {
-    let program = build("c_tests/malloc_misuse.c", Link::Shared(LIBRARY), &["-fno-builtin", "-w"]);
+    let program = program(Link::Shared(LIBRARY));
     for (case, function, what) in CASES {
         let outcome = program.run().arg(case).finish();
         assert!(aborted(&outcome), "{outcome}");
