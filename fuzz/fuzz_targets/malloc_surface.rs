@@ -495,18 +495,17 @@ impl World {
             Call::FreeSized(pick) => {
                 if let Some(block) = self.blocks.pick(pick) {
                     let size = block.size;
-                    // SAFETY: the block is live, of that size, and not used any more.
-                    self.release(thread, block, move |library, block| unsafe {
-                        (library.free_sized)(block, size)
+                    self.free_sized(thread, block, size, |library, block, size| {
+                        // SAFETY: passed on to the caller.
+                        unsafe { (library.free_sized)(block, size) }
                     });
                 }
             }
             Call::FreeAlignedSized(pick, size) => {
                 if let Some(block) = self.blocks.pick(pick) {
-                    let size = decided(size.bytes());
-                    // SAFETY: the block is live, and not used any more.
-                    self.release(thread, block, move |library, block| unsafe {
-                        (library.free_aligned_sized)(block, 16, size)
+                    self.free_sized(thread, block, size.bytes(), |library, block, size| {
+                        // SAFETY: passed on to the caller.
+                        unsafe { (library.free_aligned_sized)(block, 16, size) }
                     });
                 }
             }
@@ -530,6 +529,32 @@ impl World {
                 assert!(answer.value <= 1);
             }
         }
+    }
+
+    /// Releases a block with a size, which can be true or not: then the block stays as it is.
+    fn free_sized(
+        &mut self,
+        thread: u8,
+        block: Block,
+        size: usize,
+        call: impl FnOnce(&'static Library, Pointer, usize) + Send + 'static,
+    ) {
+        // No block is more than twice as large as what was asked for, unless it was aligned to more, which these
+        // calls don't say.
+        if size <= block.usable && block.usable / 2 <= size.max(16) {
+            // The block is live, and not used any more.
+            return self.release(thread, block, move |library, block| call(library, block, size));
+        }
+        let before = misuses();
+        let address = block.pointer.expose_provenance();
+        let answer = self.ask(thread, move |library| {
+            // A wrong size is refused.
+            call(library, with_exposed_provenance_mut(address), size);
+            0
+        });
+        assert_eq!(answer.errno, None);
+        assert_eq!(misuses(), before + 1, "a wrong size is accepted");
+        assert_eq!(usable_size(block.pointer), block.usable);
     }
 
     fn posix_memalign(&mut self, thread: u8, alignment: usize, size: usize) {

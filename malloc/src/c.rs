@@ -301,12 +301,11 @@ pub(crate) fn check_size(
         return true;
     };
     match cache::check_size(block, size, alignment) {
-        Err(error @ Error::SizeMismatch { .. }) => {
+        Ok(()) => true,
+        Err(error) => {
             refused(function, block, &error);
             false
         }
-        // What is no live block is found when it is released.
-        _ => true,
     }
 }
 

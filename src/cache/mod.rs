@@ -608,5 +608,5 @@ pub fn check_size(block: NonNull<u8>, given: usize, alignment: usize) -> Result<
     if may_be {
         return Ok(());
     }
-    Err(Error::SizeMismatch { pointer: block.addr().get(), given, size })
+    Err(default_pool().size_mismatch(block.addr().get(), given, size))
 }

@@ -455,6 +455,13 @@ impl<R: RelaxStrategy> Inner<R> {
         }
     }
 
+    /// A live block of `size` bytes can't have been allocated with `given`.
+    #[cold]
+    pub(super) fn size_mismatch(&mut self, pointer: usize, given: usize, size: usize) -> Error {
+        self.count_misuse();
+        Error::SizeMismatch { pointer, given, size }
+    }
+
     pub(super) fn count_misuse(&mut self) {
         self.misuses += 1;
     }

@@ -443,8 +443,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let mut inner = self.lock();
         match inner.live(address) {
             Some((_, live)) if live.size < size => {
-                inner.count_misuse();
-                Err(Error::SizeMismatch { pointer: address, given: size, size: live.size })
+                Err(inner.size_mismatch(address, size, live.size))
             }
             _ => inner.release(address).map_err(|_| inner.misuse(address)),
         }

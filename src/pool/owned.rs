@@ -174,6 +174,12 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.lock().base_of(span)
     }
 
+    /// A live block of `size` bytes can't have been allocated with `given`.
+    #[cold]
+    pub(crate) fn size_mismatch(&self, pointer: usize, given: usize, size: usize) -> Error {
+        self.lock().size_mismatch(pointer, given, size)
+    }
+
     /// Why `address`, where no live block starts, can't be released.
     #[cold]
     pub(crate) fn misuse(&self, address: usize) -> Error {
