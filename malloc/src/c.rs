@@ -44,7 +44,7 @@ pub(crate) fn malloc(size: usize) -> *mut c_void {
 #[cold]
 #[inline(never)]
 fn malloc_slow(size: usize) -> *mut c_void {
-    aligned(MIN_ALIGNMENT, size, Origin::Malloc)
+    alloc_slow(size, Origin::Malloc)
 }
 
 /// [`malloc`] for `operator new`.
@@ -59,22 +59,44 @@ pub(crate) fn new(size: usize) -> *mut c_void {
 #[cold]
 #[inline(never)]
 fn new_slow(size: usize) -> *mut c_void {
-    aligned(MIN_ALIGNMENT, size, Origin::New)
+    alloc_slow(size, Origin::New)
+}
+
+#[inline(always)]
+fn alloc_slow(size: usize, origin: Origin) -> *mut c_void {
+    match cache::alloc_at_once(size, origin) {
+        Some(block) => block.as_ptr().cast(),
+        None => aligned(MIN_ALIGNMENT, size, origin),
+    }
 }
 
 /// `count` objects of `size` bytes, all bytes zero.
 fn calloc(count: usize, size: usize) -> *mut c_void {
     match count.checked_mul(size) {
-        Some(total) if total <= cache::MAX_OBJECT => {
-            let block = malloc(total);
-            if !block.is_null() {
+        Some(total) => match cache::alloc(total) {
+            Some(block) => {
                 // SAFETY: the block has that many bytes.
                 unsafe { block.write_bytes(0, total) };
+                block.as_ptr().cast()
             }
-            block
-        }
-        Some(total) => block_or_enomem(cache::alloc_zeroed_slow(total)),
+            None => calloc_slow(total),
+        },
         None => out_of_memory(),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn calloc_slow(size: usize) -> *mut c_void {
+    // What a hardened pool has at hand is zero.
+    match cache::alloc_at_once(size, Origin::Malloc) {
+        Some(block) => block.as_ptr().cast(),
+        None => block_or_enomem(cache::alloc_slow(Wanted {
+            size,
+            alignment: MIN_ALIGNMENT,
+            origin: Origin::Malloc,
+            zeroed: true,
+        })),
     }
 }
 
@@ -339,6 +361,19 @@ unsafe fn release_slow(function: &'static str, block: *mut c_void, claim: Claim)
 /// See the [module](self).
 #[inline(always)]
 unsafe fn report_unless_released(function: &'static str, block: *mut c_void, claim: Claim) {
+    // SAFETY: passed on to the caller.
+    if unsafe { cache::release_at_once(block.addr(), claim) } {
+        return;
+    }
+    // SAFETY: passed on to the caller.
+    unsafe { report_unless_released_slowly(function, block, claim) };
+}
+
+/// # Safety
+///
+/// See the [module](self).
+#[inline(never)]
+unsafe fn report_unless_released_slowly(function: &'static str, block: *mut c_void, claim: Claim) {
     let Some(block) = NonNull::new(block.cast()) else {
         return;
     };
@@ -385,7 +420,8 @@ fn is_want_of_memory(error: Error) -> bool {
 }
 
 fn alloc_aligned(alignment: usize, size: usize, origin: Origin) -> Result<NonNull<u8>, Error> {
-    cache::alloc_slow(Wanted { size, alignment: alignment.max(MIN_ALIGNMENT), origin })
+    let alignment = alignment.max(MIN_ALIGNMENT);
+    cache::alloc_slow(Wanted { size, alignment, origin, zeroed: false })
 }
 
 fn page_size() -> usize {

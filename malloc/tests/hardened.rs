@@ -47,7 +47,7 @@ const REFUSED: [(&str, &str, &str); 26] = [
 const FOUND: [(&str, &str); 5] = [
     ("overflow_found_at_exit", "found at exit: overrun: byte 0 behind"),
     ("underflow_found_at_exit", "found at exit: underrun: the bytes before the block"),
-    ("write_after_release", "found later: written after release"),
+    ("write_after_release", "found at exit: written after release"),
     ("write_after_release_found_at_exit", "found at exit: written after release"),
     ("write_after_release_and_wait", "found later: written after release"),
 ];

@@ -25,10 +25,12 @@
 //! Cost: a multiplication, and a step for eight bytes of the canaries and, of blocks that are not guarded, of the
 //! block.
 
+mod canary;
 mod quarantine;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use canary::Canary;
 pub(crate) use quarantine::Quarantine;
 
 use crate::error::Origin;
@@ -54,13 +56,13 @@ pub(crate) struct Key {
 pub(crate) const PAGE: usize = 4096;
 
 /// The largest block that is not guarded, where blocks can be.
-pub(crate) const MOST_UNGUARDED: usize = 32 << 10;
+pub(crate) const MOST_UNGUARDED: usize = 128 << 10;
 
 /// Bytes of the header.
-const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 
 /// The least bytes behind the user's: one zero and seven that nobody can guess.
-const TAIL: usize = 8;
+pub(crate) const TAIL: usize = 8;
 
 /// Bytes of canaries that are written and looked at on either side.
 const NEAR: usize = PAGE;
@@ -86,6 +88,12 @@ const _: () = assert!(size_of::<Header>() == HEADER);
 
 /// Bytes of the start of the user's, which comes behind the header where the word has no room for it.
 const FAR: usize = size_of::<u64>();
+
+/// Bytes before which there are no canaries.
+#[inline(always)]
+const fn header_len(is_far: bool) -> usize {
+    if is_far { HEADER + FAR } else { HEADER }
+}
 
 /// How a block is worn: what its header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,8 +281,9 @@ impl Suit {
         fence(Release);
         let (before, behind) = self.canaries(user, size, is_far);
         let canary = self.key.canary(tag);
-        // SAFETY: all of them lie in the block, beside the user's bytes.
+        // SAFETY: all of them lie in the block, beside the user's bytes; of one that is not guarded a tail is left.
         unsafe {
+            core::hint::assert_unchecked(self.guarded || behind.len >= TAIL);
             Canary { word: canary, ends_strings: false }.fill(before);
             Canary { word: canary, ends_strings: true }.fill(behind);
             if is_far {
@@ -289,7 +298,7 @@ impl Suit {
     /// What is to be filled with canaries before and behind the user's bytes.
     #[inline(always)]
     fn canaries(&self, user: NonNull<u8>, size: usize, is_far: bool) -> (Region, Region) {
-        let first = self.header().addr().get() + HEADER + if is_far { FAR } else { 0 };
+        let first = self.header().addr().get() + header_len(is_far);
         let start = user.addr().get();
         let before = (start - first).min(NEAR);
         let end = start + size;
@@ -323,7 +332,7 @@ impl Suit {
         let left = self.block.len - (at.addr().get() - self.block.start.addr().get());
         let far = if !is_far {
             0
-        } else if left >= HEADER + FAR {
+        } else if left >= header_len(true) {
             // SAFETY: it lies in the block; any bits will do.
             unsafe { at.add(1).cast::<u64>().read() }
         } else {
@@ -343,6 +352,44 @@ impl Suit {
         let user = unsafe { at.cast::<u8>().add(offset) };
         let is_closed = word & CLOSED != 0;
         Ok(Worn { user, size, origin, state, is_closed, tag: live_tag, is_far })
+    }
+
+    /// Tag and word of the header, and the tag of a live block with this word and no far start.
+    ///
+    /// # Safety
+    /// As for [`Suit::look`].
+    #[inline(always)]
+    unsafe fn look_near(&self) -> (u64, u64, u64) {
+        // SAFETY: the caller's promise; all of it is atomic.
+        let header = unsafe { self.header().as_ref() };
+        // Acquire: with the release of `write`.
+        let (tag, word) = (header.tag.load(Acquire), header.word.load(Relaxed));
+        (tag, word, self.key.tag(self.header().addr().get(), word, 0))
+    }
+
+    /// How a live block is worn that is not guarded and whose user's bytes begin right behind its header; `None` for
+    /// any other. [`Suit::look`] knows more, and takes longer.
+    ///
+    /// # Safety
+    /// As for [`Suit::look`].
+    #[inline(always)]
+    pub(crate) unsafe fn look_at_nearest(&self) -> Option<Worn> {
+        const NEAREST: u64 = (HEADER / OFFSET_UNIT) as u64;
+        // SAFETY: the caller's promise.
+        let (tag, word, live) = unsafe { self.look_near() };
+        let size = word as usize & MAX_SIZE;
+        let near = word >> SIZE_BITS & ((1 << OFFSET_BITS) - 1);
+        let is_it = tag == live && near == NEAREST && size <= self.block.len - HEADER - TAIL;
+        is_it.then(|| Worn {
+            // SAFETY: a block is larger than a header.
+            user: unsafe { self.header().add(1).cast() },
+            size,
+            origin: Origin::numbered((word >> (SIZE_BITS + OFFSET_BITS)) as u8),
+            state: State::Live,
+            is_closed: false,
+            tag,
+            is_far: false,
+        })
     }
 
     /// Where the user's bytes seem to be of a block whose header something wrote over. Another thread may be putting
@@ -398,6 +445,21 @@ impl Suit {
         }
     }
 
+    /// Whether something was written behind the user's bytes, of a block that [`Suit::look_at_nearest`] knows.
+    ///
+    /// # Safety
+    /// As for [`Suit::wound`].
+    #[inline(always)]
+    pub(crate) unsafe fn is_wounded_behind(&self, worn: &Worn) -> bool {
+        let (_, behind) = self.canaries(worn.user, worn.size, false);
+        let canary = Canary { word: self.key.canary(worn.tag), ends_strings: true };
+        // SAFETY: it lies in the block, and has the bytes of the tail.
+        unsafe {
+            core::hint::assert_unchecked(behind.len >= TAIL);
+            canary.first_change(behind).is_some()
+        }
+    }
+
     /// Makes a live block retired, unless another thread has just done that.
     ///
     /// # Safety
@@ -424,18 +486,19 @@ impl Suit {
     /// # Safety
     /// The block is the caller's.
     #[inline(always)]
-    pub(crate) unsafe fn wipe(&self) {
-        let behind = self.behind_header();
+    pub(crate) unsafe fn wipe(&self, worn: &Worn) {
+        let behind = self.behind_header(worn);
         // SAFETY: the caller's promise.
         unsafe { behind.start.write_bytes(0, behind.len) };
     }
 
     /// All of a block that is not guarded but its header.
     #[inline(always)]
-    pub(crate) fn behind_header(&self) -> Region {
-        // SAFETY: a block is larger than a header.
-        let start = unsafe { self.block.start.add(HEADER) };
-        Region { start, len: self.block.len - HEADER }
+    pub(crate) fn behind_header(&self, worn: &Worn) -> Region {
+        let header = header_len(worn.is_far);
+        // SAFETY: a block is larger than its header.
+        let start = unsafe { self.block.start.add(header) };
+        Region { start, len: self.block.len - header }
     }
 
     /// The offset of the first byte of a retired block that was written to; of a guarded one, of its header.
@@ -444,37 +507,41 @@ impl Suit {
     /// The block is retired, and the caller's.
     pub(crate) unsafe fn stain(&self) -> Option<usize> {
         // SAFETY: the caller's promise.
-        let is_retired = unsafe { self.look() }.is_ok_and(|worn| !worn.is_live());
-        match is_retired {
-            false => Some(0),
-            true if self.guarded => None,
-            true => {
+        match unsafe { self.look() } {
+            Ok(worn) if !worn.is_live() && self.guarded => None,
+            Ok(worn) if !worn.is_live() => {
                 // SAFETY: the caller's promise.
-                let behind = unsafe { first_nonzero(self.behind_header()) };
-                behind.map(|offset| HEADER + offset)
+                let behind = unsafe { first_nonzero(self.behind_header(&worn)) };
+                behind.map(|offset| header_len(worn.is_far) + offset)
             }
+            _ => Some(0),
         }
     }
 
-    /// Takes the armour off a retired block, which is bare then. The offset of the first byte that was written to
-    /// since it was retired.
+    /// Takes the armour off a retired block, which is bare then, and says whether its header is as it was. What was
+    /// written behind that is found when the memory is handed out again.
     ///
     /// # Safety
     /// The block is the caller's, and its header can be written to.
-    pub(crate) unsafe fn take_off(&self) -> Option<usize> {
+    #[inline(always)]
+    pub(crate) unsafe fn take_off(&self) -> bool {
         // SAFETY: the caller's promise.
-        let stain = unsafe { self.stain() };
-        let header = self.header().cast::<u8>();
-        // SAFETY: as above.
         unsafe {
-            self.header().as_ref().tag.store(0, Relaxed);
-            match stain {
-                _ if self.guarded => header.write_bytes(0, PAGE),
-                Some(_) => header.write_bytes(0, self.block.len),
-                None => header.write_bytes(0, HEADER),
+            let (tag, _, live) = self.look_near();
+            let is_near = tag == State::Retired.tag(live);
+            let is_far = !is_near && self.look().is_ok_and(|worn| !worn.is_live());
+            let header = self.header().as_ref();
+            header.tag.store(0, Relaxed);
+            header.word.store(0, Relaxed);
+            let behind = self.header().add(1).cast::<u8>();
+            if self.guarded {
+                // Its canaries, too.
+                behind.write_bytes(0, PAGE - HEADER);
+            } else if is_far {
+                behind.write_bytes(0, FAR);
             }
+            is_near || is_far
         }
-        stain
     }
 }
 
@@ -493,90 +560,4 @@ pub(crate) unsafe fn first_nonzero(region: Region) -> Option<usize> {
     }
     let index = words.iter().position(|&word| word != 0)?;
     Some(index * 8 + words[index].trailing_zeros() as usize / 8)
-}
-
-/// Bytes that repeat, from the first byte of a region on.
-#[derive(Clone, Copy)]
-pub(crate) struct Canary {
-    pub(crate) word: u64,
-    /// Whether the very first is zero instead.
-    pub(crate) ends_strings: bool,
-}
-
-impl Canary {
-    /// The eight bytes from an offset on, which is not 0.
-    #[inline]
-    fn at(self, offset: usize) -> u64 {
-        self.word.rotate_right(offset as u32 % 8 * 8)
-    }
-
-    #[inline]
-    fn first(self) -> u64 {
-        if self.ends_strings { self.word & !0xff } else { self.word }
-    }
-
-    /// Calls `f` with offsets in a region of `len` bytes, at least eight, and the eight bytes that are to be there, so
-    /// that all are covered, some twice, until it answers false.
-    #[inline(always)]
-    fn words(self, len: usize, mut f: impl FnMut(usize, u64) -> bool) {
-        let last = len - 8;
-        let mut more = f(0, self.first());
-        let mut at = 8;
-        while more && at < last {
-            more = f(at, self.word);
-            at += 8;
-        }
-        if more && last > 0 {
-            f(last, self.at(last));
-        }
-    }
-
-    /// The byte at an offset.
-    fn byte(self, offset: usize) -> u8 {
-        if offset == 0 { self.first() as u8 } else { self.at(offset) as u8 }
-    }
-
-    /// Fills a region.
-    ///
-    /// # Safety
-    /// It can be written to.
-    #[inline(always)]
-    pub(crate) unsafe fn fill(self, region: Region) {
-        let Region { start, len } = region;
-        // SAFETY: all of it lies in the region.
-        unsafe {
-            if len >= 8 {
-                self.words(len, |at, word| {
-                    start.add(at).cast::<u64>().write_unaligned(word);
-                    true
-                });
-            } else {
-                (0..len).for_each(|at| start.add(at).write(self.byte(at)));
-            }
-        }
-    }
-
-    /// The offset of the first byte of a region that is another.
-    ///
-    /// # Safety
-    /// It can be read.
-    #[inline(always)]
-    pub(crate) unsafe fn first_change(self, region: Region) -> Option<usize> {
-        let Region { start, len } = region;
-        // SAFETY: all of it lies in the region.
-        unsafe {
-            if len < 8 {
-                return (0..len).find(|&at| start.add(at).read() != self.byte(at));
-            }
-            let mut change = None;
-            self.words(len, |at, word| {
-                let difference = start.add(at).cast::<u64>().read_unaligned() ^ word;
-                if difference != 0 {
-                    change = Some(at + difference.trailing_zeros() as usize / 8);
-                }
-                difference == 0
-            });
-            change
-        }
-    }
 }

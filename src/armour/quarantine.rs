@@ -4,13 +4,14 @@
 //! handed out again at the earliest when [`Quarantine::MOST_BLOCKS`] others, or [`Quarantine::MOST_BYTES`], were released since, and
 //! a pointer to it that is still used meanwhile does no harm, or shows.
 
-use super::{MOST_UNGUARDED, Region};
+use super::Region;
 
 /// See the module. All zeroes are an empty one.
 pub(crate) struct Quarantine {
     ring: [Option<Region>; Quarantine::MOST_BLOCKS],
-    oldest: usize,
-    blocks: usize,
+    /// Blocks that came and that left: where in the ring the next comes, and the oldest is.
+    came: usize,
+    left: usize,
     bytes: usize,
 }
 
@@ -25,28 +26,32 @@ impl Quarantine {
     pub(crate) const LARGEST: usize = 4 << 20;
 
     pub(crate) const fn new() -> Quarantine {
-        Quarantine { ring: [None; Self::MOST_BLOCKS], oldest: 0, blocks: 0, bytes: 0 }
+        Quarantine { ring: [None; Self::MOST_BLOCKS], came: 0, left: 0, bytes: 0 }
     }
 
-    /// Takes in a block, and lets the one out that its place is needed for.
+    /// Takes in a block, and lets the one out that its place is needed for, which is the oldest.
+    #[inline(always)]
     pub(crate) fn push(&mut self, block: Region) -> Option<Region> {
-        let out = if self.blocks == Self::MOST_BLOCKS { self.pop() } else { None };
-        self.ring[(self.oldest + self.blocks) % Self::MOST_BLOCKS] = Some(block);
-        self.blocks += 1;
+        let out = self.ring[self.came % Self::MOST_BLOCKS].replace(block);
+        self.came += 1;
         self.bytes += weight(block);
+        if let Some(out) = out {
+            self.left += 1;
+            self.bytes -= weight(out);
+        }
         out
     }
 
     /// Lets the oldest block out if there are too many bytes.
+    #[inline(always)]
     pub(crate) fn pop_excess(&mut self) -> Option<Region> {
         if self.bytes > Self::MOST_BYTES { self.pop() } else { None }
     }
 
     /// Lets the oldest block out.
     pub(crate) fn pop(&mut self) -> Option<Region> {
-        let block = self.ring[self.oldest].take()?;
-        self.oldest = (self.oldest + 1) % Self::MOST_BLOCKS;
-        self.blocks -= 1;
+        let block = self.ring[self.left % Self::MOST_BLOCKS].take()?;
+        self.left += 1;
         self.bytes -= weight(block);
         Some(block)
     }
@@ -63,6 +68,8 @@ impl Quarantine {
 }
 
 /// What a block weighs: a few always wait, however large.
+#[inline(always)]
 fn weight(block: Region) -> usize {
-    block.len.min(MOST_UNGUARDED)
+    const MOST: usize = 32 << 10;
+    block.len.min(MOST)
 }

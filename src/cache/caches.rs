@@ -121,7 +121,7 @@ impl Caches {
         // SAFETY: there is room for so many wards, of which this is the next; nobody else knows it.
         unsafe {
             self.ward_room = ward.add(1);
-            ward.write(Ward::new(seed));
+            ward.write(Ward::new(default_pool().key(), seed));
         }
         self.ward_rooms -= 1;
         Some(ward)

@@ -26,7 +26,9 @@ mod tests;
 mod tls;
 
 pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
-pub use hardened::{change_origin, fault_at, first_wound, harden, record_of};
+pub use hardened::{
+    alloc_at_once, change_origin, fault_at, first_wound, harden, record_of, release_at_once,
+};
 
 use crate::error::Error;
 use crate::pool::MIN_ALIGNMENT;
@@ -320,10 +322,13 @@ impl Cache {
     fn fill(&self, slot: &Slot, span: NonNull<Span>) -> bool {
         // SAFETY: it is this cache's own (C2).
         let descriptor = unsafe { span.as_ref() };
+        slot.fill(descriptor, self.base_of(span))
+    }
+
+    /// Address of the first object of a span.
+    fn base_of(&self, span: NonNull<Span>) -> *mut u8 {
         let map = self.spans();
-        let base =
-            if map.has_descriptor(span) { map.base_of(span) } else { default_pool().base_of(span) };
-        slot.fill(descriptor, base)
+        if map.has_descriptor(span) { map.base_of(span) } else { default_pool().base_of(span) }
     }
 
     /// Gives back all that its thread will not use any more.
@@ -386,38 +391,25 @@ pub fn alloc_slow(wanted: Wanted) -> Result<NonNull<u8>, Error> {
     if default_pool().is_hardened() {
         return hardened::alloc(wanted);
     }
-    let Wanted { size, alignment, .. } = wanted;
+    let Wanted { size, alignment, zeroed, .. } = wanted;
     if alignment <= MIN_ALIGNMENT
         && let Some(object) = own_object(size, |slot, _| slot.alloc())
     {
+        if zeroed {
+            // SAFETY: the object has so many bytes, and is ours.
+            unsafe { object.write_bytes(0, size) };
+        }
         return Ok(object);
     }
-    default_pool().alloc_aligned(alignment, size)
-}
-
-/// Allocates a block of at least `size` bytes, all of them zero, that [`alloc`] had none for, or not at hand.
-///
-/// # Errors
-/// As `MemoryPool::alloc_zeroed`.
-#[cold]
-#[inline(never)]
-pub fn alloc_zeroed_slow(size: usize) -> Result<NonNull<u8>, Error> {
-    if !default_pool().is_hardened() {
-        return default_pool().alloc_zeroed(size);
+    if zeroed {
+        default_pool().alloc_zeroed(size)
+    } else {
+        default_pool().alloc_aligned(alignment, size)
     }
-    let block = hardened::alloc_other(Wanted::bytes(size))?;
-    if !block.zeroed {
-        // SAFETY: the block has so many bytes.
-        unsafe { block.address.write_bytes(0, size) };
-    }
-    Ok(block.address)
 }
 
 /// An object of a span of the thread's own, taken from its slot by `take`.
-fn own_object(
-    size: usize,
-    take: impl Fn(&Slot, &Cache) -> Option<NonNull<u8>>,
-) -> Option<NonNull<u8>> {
+fn own_object<T>(size: usize, take: impl Fn(&Slot, &Cache) -> Option<T>) -> Option<T> {
     let refilled = || {
         let cache = if size <= MAX_OBJECT { own()? } else { return None };
         let id = ClassId::holding(size);

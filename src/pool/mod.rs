@@ -323,8 +323,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     #[inline(never)]
     fn alloc_other(&self, size: usize) -> Result<NonNull<u8>, Error> {
         if self.is_hardened() {
-            let block = self.alloc_armoured(self, Wanted::bytes(size))?;
-            return Ok(block.address);
+            return self.alloc_armoured(self, Wanted::bytes(size));
         }
         if size <= MAX_OBJECT
             && let Some(object) = self.lock().alloc_object(ClassId::holding(size))
@@ -340,9 +339,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// # Errors
     /// As [`MemoryPool::alloc`].
     pub fn alloc_zeroed(&self, size: usize) -> Result<NonNull<u8>, Error> {
-        let block = if self.is_hardened() {
-            self.alloc_armoured(self, Wanted::bytes(size))?
-        } else if size <= MAX_OBJECT {
+        if self.is_hardened() {
+            return self.alloc_armoured(self, Wanted { zeroed: true, ..Wanted::bytes(size) });
+        }
+        let block = if size <= MAX_OBJECT {
             Fresh { address: self.alloc(size)?, zeroed: false }
         } else {
             self.alloc_slow(Request { size, alignment: MIN_ALIGNMENT })?
@@ -366,12 +366,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if !alignment.is_power_of_two() {
             return Err(Error::BadAlignment { alignment });
         }
-        let block = if self.is_hardened() {
-            self.alloc_armoured(self, Wanted { alignment, ..Wanted::bytes(size) })?
-        } else {
-            self.alloc_slow(Request { size, alignment })?
-        };
-        Ok(block.address)
+        if self.is_hardened() {
+            return self.alloc_armoured(self, Wanted { alignment, ..Wanted::bytes(size) });
+        }
+        self.alloc_slow(Request { size, alignment }).map(|block| block.address)
     }
 
     /// Releases a block.

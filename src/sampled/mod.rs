@@ -118,6 +118,19 @@ pub(crate) fn is_due() -> bool {
     !START.load(Relaxed).is_null() && COUNTDOWN.fetch_sub(1, Relaxed) == 1
 }
 
+/// Takes allocations off the countdown: so many the calling thread may make without asking [`is_due`]. None if its
+/// next one is to be sampled.
+pub(crate) fn credit() -> u32 {
+    /// The more, the less evenly threads are sampled.
+    const MOST: u32 = 64;
+    if START.load(Relaxed).is_null() {
+        return u32::MAX;
+    }
+    let granted = |left: u32| left.saturating_sub(1).min(MOST);
+    let left = COUNTDOWN.fetch_update(Relaxed, Relaxed, |left| Some(left - granted(left)));
+    left.map_or(0, granted)
+}
+
 /// Whether `address` is in a slot, or between two.
 #[inline]
 pub(crate) fn holds(address: usize) -> bool {
@@ -240,7 +253,7 @@ pub(crate) fn sample(wanted: Wanted) -> Option<NonNull<u8>> {
 }
 
 fn alloc(wanted: Wanted) -> Option<NonNull<u8>> {
-    let Wanted { size, alignment, origin } = wanted;
+    let Wanted { size, alignment, origin, zeroed } = wanted;
     if size > PAGE || alignment > PAGE {
         return None;
     }
@@ -265,6 +278,10 @@ fn alloc(wanted: Wanted) -> Option<NonNull<u8>> {
     for (canary, region) in state.canaries(number) {
         // SAFETY: it lies on the page, beside the user's bytes.
         unsafe { canary.fill(region) };
+    }
+    if zeroed {
+        // SAFETY: the block has so many bytes.
+        unsafe { user.write_bytes(0, size) };
     }
     Some(user)
 }

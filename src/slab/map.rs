@@ -212,7 +212,13 @@ impl SpanMap {
     #[inline]
     pub(crate) fn base_of(&self, span: NonNull<Span>) -> *mut u8 {
         // SAFETY: the caller's word.
-        self.first.with_addr(unsafe { span.as_ref() }.base())
+        self.pointer_to(unsafe { span.as_ref() }.base())
+    }
+
+    /// A pointer to an address in the heap.
+    #[inline]
+    pub(crate) fn pointer_to(&self, address: usize) -> *mut u8 {
+        self.first.with_addr(address)
     }
 
     /// Whether the granule has the number of this span, or of none.

@@ -115,6 +115,13 @@ pub(crate) struct Slot {
 /// The word of the slots that have no span.
 static NO_OBJECTS: AtomicU64 = AtomicU64::new(0);
 
+/// The first set bit at or behind one that a random number chooses, from the first again behind the last.
+#[inline(always)]
+fn at_or_behind(bits: u64, random: u64) -> usize {
+    let start = random as u32 % u64::BITS;
+    (bits.rotate_right(start).trailing_zeros() + start) as usize % WORD
+}
+
 /// Whether bit `index`, modulo the word's bits, is set. By hand, because the compiler would keep a copy of the word
 /// to compare with, or make a mask of the bit.
 #[cfg(target_arch = "x86_64")]
@@ -168,7 +175,7 @@ impl Slot {
         let index = unsafe { core::num::NonZero::new_unchecked(bits) }.trailing_zeros() as usize;
         // The lowest of the bits is none of `none`, which are the highest.
         // SAFETY: the object exists (S1), so its address lies inside the span and is not null.
-        Some(unsafe { NonNull::new_unchecked(self.base.get().add(index * self.size.get())) })
+        Some(unsafe { NonNull::new_unchecked(self.base.get().add(index * self.object_size())) })
     }
 
     /// Takes any free object of the word: the first at or behind one that the dice choose.
@@ -182,11 +189,16 @@ impl Slot {
         if free == 0 {
             return None;
         }
-        let start = dice.roll() as u32 % u64::BITS;
-        let index = (free.rotate_right(start).trailing_zeros() + start) as usize % WORD;
+        let index = at_or_behind(free, dice.roll());
         word.store(bits & !(1 << index), Relaxed);
         // SAFETY: the object exists (S1), so its address lies inside the span and is not null.
-        Some(unsafe { NonNull::new_unchecked(self.base.get().add(index * self.size.get())) })
+        Some(unsafe { NonNull::new_unchecked(self.base.get().add(index * self.object_size())) })
+    }
+
+    /// Bytes of the objects that [`Slot::alloc`] takes.
+    #[inline]
+    pub(crate) fn object_size(&self) -> usize {
+        self.size.get()
     }
 
     /// The span that the slot allocates from, in a heap whose spans can have owners or not.
@@ -280,6 +292,16 @@ impl Span {
             locate(&*self.magic.as_ptr(), offset)
         };
         starts.then_some(index)
+    }
+
+    /// Whether a live object starts at `address`, an address inside the span.
+    #[inline(always)]
+    pub(crate) fn is_start_of_live(&self, address: usize) -> bool {
+        self.index_of(address).is_some_and(|index| {
+            // SAFETY: as in `release`.
+            let word = unsafe { self.free.get_unchecked(index / WORD) };
+            !has_bit(word.load(Relaxed), index)
+        })
     }
 
     /// Makes the live object that starts at `address`, an address inside the span, free. Says whether the

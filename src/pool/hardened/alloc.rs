@@ -4,37 +4,23 @@ use super::{Bare, Wanted, found};
 use crate::armour::{self, MOST_UNGUARDED, PAGE, Region, Suit};
 use crate::error::Error;
 use crate::pool::MemoryPool;
-use crate::pool::heap::{Fresh, MIN_ALIGNMENT, Request};
-use crate::slab::MAX_OBJECT;
+use crate::pool::heap::Request;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 use spin::RelaxStrategy;
-
-/// The most bytes of the user's that an object can have.
-const MOST_AT_ONCE: usize = MAX_OBJECT - 64;
 
 /// The most guarded blocks whose pages are closed at a time; others are like them but for that. Each takes three
 /// mappings of the process, of which the system grants some ten thousands.
 const MOST_CLOSED: usize = 8192;
 
 impl<R: RelaxStrategy> MemoryPool<R> {
-    /// Allocates an object that can be had at once, and puts its armour on.
-    #[inline]
-    pub(crate) fn alloc_at_once(&self, bare: &impl Bare, wanted: Wanted) -> Option<NonNull<u8>> {
-        let Wanted { size, alignment, origin } = wanted;
-        if size > MOST_AT_ONCE || alignment > MIN_ALIGNMENT {
-            return None;
-        }
-        let block = bare.take_object(armour::bytes_for(size, MIN_ALIGNMENT)?)?;
-        self.wipe_if_written(block);
-        let suit = Suit { key: self.hardened().key, block, guarded: false };
-        // SAFETY: the block is ours, and large enough.
-        Some(unsafe { suit.put_on(size, MIN_ALIGNMENT, origin, false) })
-    }
-
-    /// Allocates a block and puts its armour on; says whether its bytes are zero.
-    pub(crate) fn alloc_armoured(&self, bare: &impl Bare, wanted: Wanted) -> Result<Fresh, Error> {
-        let Wanted { size, alignment, origin } = wanted;
+    /// Allocates a block and puts its armour on.
+    pub(crate) fn alloc_armoured(
+        &self,
+        bare: &impl Bare,
+        wanted: Wanted,
+    ) -> Result<NonNull<u8>, Error> {
+        let Wanted { size, alignment, origin, zeroed } = wanted;
         let too_large = Error::SizeOverflow { count: 1, size };
         let bytes = armour::bytes_for(size, alignment).ok_or(too_large)?;
         let request = if bytes > MOST_UNGUARDED && self.hardened().guards.is_some() {
@@ -51,8 +37,13 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             bare.take(request, true)
         })?;
         let suit = self.suit(block);
-        if !fresh && !suit.guarded {
-            self.wipe_if_written(block);
+        if !fresh {
+            if !suit.guarded {
+                self.wipe_if_written(block);
+            } else if zeroed && let Some(guards) = self.hardened().guards {
+                // SAFETY: they are pages of the block, which is ours.
+                unsafe { guards.wipe(suit.pages()) };
+            }
         }
         let closes = suit.guarded && self.may_close();
         // SAFETY: the block is ours, and large enough.
@@ -60,7 +51,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if closes {
             self.close_guards(suit, user, size);
         }
-        Ok(Fresh { address: user, zeroed: fresh || !suit.guarded })
+        Ok(user)
     }
 
     /// Tells of a free block that something wrote to, and makes it zero again (N1).
@@ -72,7 +63,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     #[cold]
-    pub(super) fn found_written(&self, block: Region, offset: usize) {
+    pub(crate) fn found_written(&self, block: Region, offset: usize) {
         // SAFETY: the block is the caller's.
         unsafe { block.start.write_bytes(0, block.len) };
         let block = block.start.addr().get();

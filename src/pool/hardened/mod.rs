@@ -54,7 +54,7 @@ impl Guards {
     /// They are committed, open, and nobody uses them.
     unsafe fn wipe(&self, pages: Region) {
         /// Fewer are as fast zeroed as they are got from the system again.
-        const WORTH_PURGING: usize = 128 << 10;
+        const WORTH_PURGING: usize = 512 << 10;
         // SAFETY: the caller's promise.
         unsafe {
             if pages.len < WORTH_PURGING || !(self.purge)(pages.start, pages.len) {
@@ -76,16 +76,6 @@ pub(crate) trait Bare {
     /// The live block that holds `address`.
     fn holding(&self, address: usize) -> Option<Region>;
 
-    /// The same for an object of a span that can be had at once, without a lock.
-    fn take_object(&self, _bytes: usize) -> Option<Region> {
-        None
-    }
-
-    /// The live block that holds `address`, if it is an object that can be found at once.
-    fn object_holding(&self, _address: usize) -> Option<Region> {
-        None
-    }
-
     /// Does something to the quarantine.
     fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> T;
 }
@@ -99,12 +89,14 @@ pub struct Wanted {
     pub alignment: usize,
     /// What allocates it.
     pub origin: Origin,
+    /// Whether its bytes are to be zero.
+    pub zeroed: bool,
 }
 
 impl Wanted {
     /// What a pool's own functions want.
     pub(crate) fn bytes(size: usize) -> Wanted {
-        Wanted { size, alignment: MIN_ALIGNMENT, origin: Origin::Malloc }
+        Wanted { size, alignment: MIN_ALIGNMENT, origin: Origin::Malloc, zeroed: false }
     }
 }
 
@@ -122,7 +114,7 @@ impl Claim {
     pub(crate) const POOL: Claim = Claim { origin: None, size: None };
 
     #[inline]
-    fn is_true_of(self, worn: &Worn) -> bool {
+    pub(crate) fn is_true_of(self, worn: &Worn) -> bool {
         self.origin.is_none_or(|origin| origin == worn.origin)
             && self.size.is_none_or(|size| size == worn.size)
     }
@@ -170,8 +162,8 @@ impl Heap {
 
 impl<R: RelaxStrategy> Inner<R> {
     /// Makes a retired block that is not guarded read as zero behind its header.
-    fn wipe(&self, suit: Suit) {
-        let behind = suit.behind_header();
+    fn wipe(&self, suit: Suit, worn: &Worn) {
+        let behind = suit.behind_header(worn);
         if let Some(heap) = self.find(behind.start.addr().get()) {
             // SAFETY: the block is retired, so that nobody uses it.
             unsafe { self.heaps.get(heap).wipe_block(behind) };
@@ -241,6 +233,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         debug_assert!(!hardened.is_null());
         // SAFETY: it lives as long as the pool.
         unsafe { &*hardened }
+    }
+
+    /// The secret of a hardened pool.
+    pub(crate) fn key(&self) -> Key {
+        self.hardened().key
     }
 
     #[inline]

@@ -22,7 +22,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// Makes the memory of a retired block read as zero, and, if it is guarded and waits, closes the user's pages.
     pub(super) fn wipe_retired(&self, suit: Suit, worn: &Worn) {
         let Some(guards) = self.hardened().guards.filter(|_| suit.guarded) else {
-            return self.lock().wipe(suit);
+            return self.lock().wipe(suit, worn);
         };
         let pages = suit.pages();
         let (_, behind) = suit.guards(worn.user, worn.size);
@@ -41,7 +41,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     /// Gives a block that has left the quarantine back, bare.
-    pub(super) fn discharge(&self, bare: &impl Bare, block: Region) {
+    pub(crate) fn discharge(&self, bare: &impl Bare, block: Region) {
         let suit = self.suit(block);
         if suit.guarded {
             // SAFETY: the block is retired, and its header can be read.
@@ -58,8 +58,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             }
         }
         // SAFETY: the block has left the quarantine, so it is ours.
-        if let Some(offset) = unsafe { suit.take_off() } {
-            self.found_written(block, offset);
+        if !unsafe { suit.take_off() } {
+            self.found_written(block, 0);
         }
         let released = bare.give(block.start);
         debug_assert!(released.is_ok());

@@ -2,35 +2,13 @@
 
 use super::find::Block;
 use super::{Bare, Claim};
-use crate::armour::{Quarantine, Suit};
+use crate::armour::Quarantine;
 use crate::error::Error;
 use crate::pool::MemoryPool;
 use core::sync::atomic::Ordering::Relaxed;
 use spin::RelaxStrategy;
 
 impl<R: RelaxStrategy> MemoryPool<R> {
-    /// Releases a block that starts at `address` and can be found at once, into quarantine. False if it can't, or if
-    /// there is something to say about it.
-    #[inline]
-    pub(crate) fn release_at_once(&self, bare: &impl Bare, address: usize, claim: Claim) -> bool {
-        let Some(block) = bare.object_holding(address) else { return false };
-        let suit = Suit { key: self.hardened().key, block, guarded: false };
-        // SAFETY: the block is live, so it can be read, and the caller gives it up.
-        unsafe {
-            let Ok(worn) = suit.look() else { return false };
-            let is_it = worn.is_live() && worn.user.addr().get() == address;
-            if !is_it || !claim.is_true_of(&worn) || suit.wound(&worn).is_some() {
-                return false;
-            }
-            if !suit.retire(&worn) {
-                return false;
-            }
-            suit.wipe();
-        }
-        self.confine(bare, block);
-        true
-    }
-
     /// Releases the block that starts at `address`: into quarantine.
     pub(crate) fn release_armoured(
         &self,

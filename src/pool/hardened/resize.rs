@@ -38,7 +38,6 @@ impl<R: RelaxStrategy> MemoryPool<R> {
                 (block.start, block.len, self.alloc_armoured(bare, Wanted::bytes(size))?)
             }
         };
-        let new = new.address;
         // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes.
         unsafe { new.copy_from_nonoverlapping(old, old_size.min(size)) };
         self.release_armoured(bare, address, claim).map(|()| new).inspect_err(|_| {

@@ -4,24 +4,32 @@
 //! The fast ways of a cache know nothing of armours. So they are led to a slot that never has objects, and to a
 //! map without granules, and every call comes here.
 
+mod objects;
+
+pub use objects::{alloc_at_once, release_at_once};
+
 use super::{Cache, caches, own, own_object, release_bare, tls};
-use crate::armour::{Quarantine, Region};
+use crate::armour::{Key, Quarantine, Region, first_nonzero};
 use crate::error::{Error, Origin};
-use crate::pool::{Bare, Claim, Fault, Fresh, MIN_ALIGNMENT, Request, Wanted};
+use crate::pool::{Bare, Claim, Fault, MIN_ALIGNMENT, Request, Wanted};
 use crate::sampled::{self, Record};
-use crate::slab::{Annex, ClassId, Dice, MAX_OBJECT, Slot};
+use crate::slab::{Annex, ClassId, Dice, MAX_OBJECT, Slot, Span};
 use crate::system::{self, default_pool, untouchable_pool};
 use core::ptr::NonNull;
 
 /// What a thread needs besides its cache.
 pub(super) struct Ward {
+    key: Key,
     dice: Dice,
+    /// Allocations that are sampled for certain not to be: what is left of the thread's [`sampled::credit`].
+    credit: u32,
     quarantine: Quarantine,
 }
 
 impl Ward {
-    pub(super) const fn new(seed: u64) -> Ward {
-        Ward { dice: Dice::new(seed), quarantine: Quarantine::new() }
+    /// A thread's, in a pool with this key.
+    pub(super) fn new(key: Key, seed: u64) -> Ward {
+        Ward { key, dice: Dice::new(seed), credit: 0, quarantine: Quarantine::new() }
     }
 }
 
@@ -50,7 +58,7 @@ impl Bare for Own {
     fn take(&self, request: Request, may_ask: bool) -> Result<(Region, bool), Error> {
         let Request { size, alignment } = request;
         let fits = size <= MAX_OBJECT && alignment <= MIN_ALIGNMENT;
-        match fits.then(|| self.take_object(size)).flatten() {
+        match fits.then(|| own_object(size, take_at_random)).flatten() {
             Some(object) => Ok((object, false)),
             None => default_pool().take(request, may_ask),
         }
@@ -61,31 +69,7 @@ impl Bare for Own {
     }
 
     fn holding(&self, address: usize) -> Option<Region> {
-        self.object_holding(address).or_else(|| default_pool().holding(address))
-    }
-
-    #[inline]
-    fn take_object(&self, bytes: usize) -> Option<Region> {
-        let cache = tls::get();
-        let id = ClassId::holding(bytes);
-        let len = id.class().size as usize;
-        let start = take_at_random(&cache.slots[id.index()], cache)
-            .or_else(|| own_object(bytes, take_at_random))?;
-        Some(Region { start, len })
-    }
-
-    /// Of a span of the heap that caches know, whoever owns it.
-    #[inline]
-    fn object_holding(&self, address: usize) -> Option<Region> {
-        let map = tls::get().spans();
-        let span = map.holding(address)?;
-        // SAFETY: the map has a descriptor for every granule.
-        let descriptor = unsafe { span.as_ref() };
-        let (offset, (word, bit)) = descriptor.object_holding(address)?;
-        // SAFETY: spans of the heap that caches know have an annex.
-        let is_noted = unsafe { Annex::of(span).as_ref() }.remote.is_noted(word, bit);
-        let start = NonNull::new(map.base_of(span).wrapping_add(offset))?;
-        (!is_noted).then(|| Region { start, len: descriptor.object_size() })
+        object_holding(address).or_else(|| default_pool().holding(address))
     }
 
     #[inline]
@@ -98,56 +82,55 @@ impl Bare for Own {
     }
 }
 
-#[inline]
-fn take_at_random(slot: &Slot, cache: &Cache) -> Option<NonNull<u8>> {
+/// A random object of a slot.
+#[inline(always)]
+fn take_at_random(slot: &Slot, cache: &Cache) -> Option<Region> {
     let mut ward = cache.ward()?;
     // SAFETY: the slot does not know it.
-    slot.alloc_at_random(&mut unsafe { ward.as_mut() }.dice)
+    let start = slot.alloc_at_random(&mut unsafe { ward.as_mut() }.dice)?;
+    Some(Region { start, len: slot.object_size() })
 }
 
-#[inline]
+/// The live object that holds `address`, of a span of the heap that caches know, whoever owns it.
+fn object_holding(address: usize) -> Option<Region> {
+    let map = tls::get().spans();
+    let span = map.holding(address)?;
+    // SAFETY: the map has a descriptor for every granule.
+    let descriptor = unsafe { span.as_ref() };
+    let (offset, (word, bit)) = descriptor.object_holding(address)?;
+    // SAFETY: spans of the heap that caches know have an annex.
+    let is_noted = unsafe { Annex::of(span).as_ref() }.remote.is_noted(word, bit);
+    let start = NonNull::new(map.base_of(span).wrapping_add(offset))?;
+    (!is_noted).then(|| Region { start, len: descriptor.object_size() })
+}
+
 pub(super) fn alloc(wanted: Wanted) -> Result<NonNull<u8>, Error> {
-    if wanted.size > 0
-        && let Some(block) = default_pool().alloc_at_once(&Own, wanted)
-    {
-        return Ok(block);
+    if let Some(mut ward) = tls::get().ward() {
+        // SAFETY: nothing else uses it now.
+        let credit = &mut unsafe { ward.as_mut() }.credit;
+        if *credit == 0 {
+            *credit = sampled::credit();
+        }
     }
-    alloc_other(wanted).map(|block| block.address)
-}
-
-/// [`alloc`], for every block; says whether its bytes are zero.
-#[cold]
-#[inline(never)]
-pub(super) fn alloc_other(wanted: Wanted) -> Result<Fresh, Error> {
     if wanted.size == 0 {
-        let address = untouchable_pool().alloc_aligned(wanted.alignment, 1)?;
-        return Ok(Fresh { address, zeroed: true });
+        return untouchable_pool().alloc_aligned(wanted.alignment, 1);
     }
     default_pool().alloc_armoured(&Own, wanted)
 }
 
-#[inline]
 pub(super) fn release(block: NonNull<u8>, claim: Claim) -> Result<(), Error> {
-    // A thread that only releases has a quarantine, too.
-    if own().is_some() && default_pool().release_at_once(&Own, block.addr().get(), claim) {
-        return Ok(());
-    }
-    release_other(block, claim)
-}
-
-#[cold]
-#[inline(never)]
-fn release_other(block: NonNull<u8>, claim: Claim) -> Result<(), Error> {
     if untouchable_pool().owns(block.as_ptr()) {
         // SAFETY: the caller gives it up.
         return unsafe { untouchable_pool().release(block) };
     }
+    // A thread that only releases has a quarantine, too.
+    own();
     default_pool().release_armoured(&Own, block.addr().get(), claim)
 }
 
 pub(super) fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<NonNull<u8>, Error> {
     if untouchable_pool().owns(block.as_ptr()) {
-        let new = alloc(Wanted { size, alignment: MIN_ALIGNMENT, origin: Origin::Malloc })?;
+        let new = alloc(Wanted::bytes(size))?;
         return release(block, claim).map(|()| new).inspect_err(|_| {
             // Nobody knows the new one.
             let _ = release(new, Claim::POOL);
@@ -209,12 +192,44 @@ pub fn record_of(address: usize) -> Option<Record> {
     sampled::record_of(address)
 }
 
+impl Cache {
+    /// What something wrote to the free objects of the spans that have any.
+    fn first_stain(&self) -> Option<Error> {
+        ClassId::all().find_map(|id| {
+            let current = self.slots[id.index()].span(true);
+            let next = |span: &NonNull<Span>| {
+                // SAFETY: it is this cache's own (C2).
+                unsafe { Annex::of(*span).as_ref() }.after.get()
+            };
+            let rooms = core::iter::successors(self.rooms[id.index()].get(), next);
+            current.into_iter().chain(rooms).find_map(|span| self.stain_of(span))
+        })
+    }
+
+    fn stain_of(&self, span: NonNull<Span>) -> Option<Error> {
+        // SAFETY: it is this cache's own (C2).
+        let descriptor = unsafe { span.as_ref() };
+        let (base, len) = (self.base_of(span), descriptor.object_size());
+        let free = (0..descriptor.capacity()).filter(|&index| descriptor.is_free(index));
+        free.into_iter().find_map(|index| {
+            let start = NonNull::new(base.wrapping_add(index * len))?;
+            // SAFETY: the object is free, and this thread alone allocates it.
+            let offset = unsafe { first_nonzero(Region { start, len }) }?;
+            let block = start.addr().get();
+            Some(Error::WrittenAfterRelease { pointer: block + offset, block })
+        })
+    }
+}
+
 /// What something wrote, beside a live block of the pool behind `malloc`, or to one of the calling thread that
-/// waits in quarantine; or beside a sampled block. Cost, if the pool is hardened: a step a block.
+/// is free or waits in quarantine; or beside a sampled block. Cost, if the pool is hardened: a step a block, and one
+/// for eight bytes of what the thread has free.
 pub fn first_wound() -> Option<Error> {
     let sampled = sampled::first_wound();
     if sampled.is_some() || !default_pool().is_hardened() {
         return sampled;
     }
-    default_pool().first_stain(&Own).or_else(|| default_pool().first_wound())
+    let pool = default_pool();
+    let stain = pool.first_stain(&Own).or_else(|| tls::get().first_stain());
+    stain.or_else(|| pool.first_wound())
 }
