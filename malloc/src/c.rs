@@ -361,6 +361,9 @@ unsafe fn release_slow(function: &'static str, block: *mut c_void, claim: Claim)
 /// See the [module](self).
 #[inline(always)]
 unsafe fn report_unless_released(function: &'static str, block: *mut c_void, claim: Claim) {
+    if block.is_null() {
+        return;
+    }
     // SAFETY: passed on to the caller.
     if unsafe { cache::release_at_once(block.addr(), claim) } {
         return;

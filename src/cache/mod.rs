@@ -26,9 +26,7 @@ mod tests;
 mod tls;
 
 pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
-pub use hardened::{
-    alloc_at_once, change_origin, fault_at, first_wound, harden, record_of, release_at_once,
-};
+pub use hardened::{alloc_at_once, change_origin, fault_at, first_wound, harden, record_of};
 
 use crate::error::Error;
 use crate::pool::MIN_ALIGNMENT;
@@ -145,6 +143,18 @@ impl Cache {
         let span = unsafe { &*self.map.as_ptr() }.holding(address)?;
         // SAFETY: the map has a descriptor for every granule.
         unsafe { span.as_ref() }.is_owned_by(&self.inbox).then_some(span)
+    }
+
+    /// Releases an object of another cache's span; false if it is none.
+    #[inline(always)]
+    fn release_others(&self, address: usize) -> bool {
+        // SAFETY: as in `own_span`.
+        let Some(span) = unsafe { &*self.map.as_ptr() }.holding(address) else { return false };
+        // SAFETY: the map has a descriptor for every granule.
+        let (owner, _) = unmarked(unsafe { span.as_ref() }.owner().load(Acquire));
+        !owner.is_null()
+            && !core::ptr::eq(owner, &self.inbox)
+            && default_pool().release_remote(span, address).is_ok()
     }
 
     /// Gives a span of this cache another state.
@@ -465,6 +475,21 @@ fn after_release(address: usize) {
     }
 }
 
+/// [`release`], for what is the commonest besides: an object of another thread's, or of a hardened pool's. False if it
+/// takes [`release_slow`] to say what it is.
+///
+/// # Safety
+/// As for `MemoryPool::release`.
+#[inline(always)]
+pub unsafe fn release_at_once(address: usize, claim: Claim) -> bool {
+    let cache = tls::get();
+    match cache.ward() {
+        // SAFETY: passed on to the caller.
+        Some(ward) => unsafe { hardened::release_at_once(cache, ward, address, claim) },
+        None => cache.release_others(address),
+    }
+}
+
 /// [`release`], for every block, of which this is claimed.
 ///
 /// # Errors
@@ -487,7 +512,8 @@ pub unsafe fn release_slow(block: NonNull<u8>, claim: Claim) -> Result<(), Error
 /// Releases a block without an armour.
 fn release_bare(block: NonNull<u8>) -> Result<(), Error> {
     let address = block.addr().get();
-    let cache = tls::get();
+    // A thread that only releases finds others' objects by its cache, too.
+    let cache = own().unwrap_or(&NEVER);
     let span = cache.spans().holding(address);
     let Some(span) = span.or_else(|| default_pool().span_holding(address)) else {
         return default_pool().release_bare(block);
@@ -499,7 +525,9 @@ fn release_bare(block: NonNull<u8>) -> Result<(), Error> {
         return default_pool().release_bare(block);
     }
     if !core::ptr::eq(owner, &cache.inbox) {
-        return default_pool().release_remote(span, address);
+        return default_pool()
+            .release_remote(span, address)
+            .map_err(|Refused| default_pool().misuse(address));
     }
     if is_marked && is_noted(descriptor, address) {
         return Err(default_pool().misuse(address));

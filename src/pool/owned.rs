@@ -135,15 +135,23 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     /// Releases the object that starts at `address` of a span that has another owner.
-    pub(crate) fn release_remote(&self, span: NonNull<Span>, address: usize) -> Result<(), Error> {
-        match slab::release_remote(span, address) {
-            Ok(Posted::Done) => Ok(()),
-            Ok(posted) => {
-                self.lock().after_posting(span, posted);
-                Ok(())
-            }
-            Err(Refused) => Err(self.misuse(address)),
+    #[inline]
+    pub(crate) fn release_remote(
+        &self,
+        span: NonNull<Span>,
+        address: usize,
+    ) -> Result<(), Refused> {
+        match slab::release_remote(span, address)? {
+            Posted::Done => {}
+            posted => self.after_posting(span, posted),
         }
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn after_posting(&self, span: NonNull<Span>, posted: Posted) {
+        self.lock().after_posting(span, posted);
     }
 
     /// Sees to it that what is posted to an owner who leaves is collected, by whoever posts it.

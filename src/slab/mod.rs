@@ -600,6 +600,7 @@ fn is_lower(span: NonNull<Span>, other: NonNull<Span>) -> bool {
 
 /// Releases the object at `address` of a span that has another owner, or had one just now. A pointer that
 /// is no live object's is refused; so is one of no span.
+#[inline]
 pub(crate) fn release_remote(span: NonNull<Span>, address: usize) -> Result<Posted, Refused> {
     // SAFETY: the map has a descriptor for every granule.
     let descriptor = unsafe { span.as_ref() };
@@ -616,6 +617,7 @@ pub(crate) fn release_remote(span: NonNull<Span>, address: usize) -> Result<Post
 }
 
 /// Posts a span to its owner, by who has to.
+#[inline(never)]
 pub(crate) fn post(span: NonNull<Span>) -> Posted {
     // SAFETY: it has an object that is not collected, so it is in use, and has an annex.
     let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };

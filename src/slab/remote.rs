@@ -54,6 +54,7 @@ pub(crate) enum Noted {
 
 impl Remote {
     /// Notes that the object that `bit` of `word` stands for is released.
+    #[inline]
     pub(crate) fn note(&self, filled: &AtomicU8, word: usize, bit: u64) -> Noted {
         let before = self.words[word].fetch_or(bit, AcqRel);
         if before & bit != 0 {

@@ -349,6 +349,7 @@ impl Span {
     }
 
     /// Word and bit of the object that starts at `address`, for whoever doesn't own the span.
+    #[inline]
     pub(crate) fn bit_of(&self, address: usize) -> Option<(usize, u64)> {
         let index = self.index_of(address).filter(|&index| index < self.capacity())?;
         Some((index / WORD, 1 << (index % WORD)))

@@ -6,7 +6,8 @@
 
 mod objects;
 
-pub use objects::{alloc_at_once, release_at_once};
+pub use objects::alloc_at_once;
+pub(super) use objects::release_at_once;
 
 use super::{Cache, caches, own, own_object, release_bare, tls};
 use crate::armour::{Key, Quarantine, Region, first_nonzero};
@@ -37,7 +38,7 @@ impl Cache {
     /// Its thread's ward, unless the pool is not hardened, the thread has no cache, or there was no memory for one. The
     /// thread alone uses it (C1).
     #[inline]
-    fn ward(&self) -> Option<NonNull<Ward>> {
+    pub(super) fn ward(&self) -> Option<NonNull<Ward>> {
         NonNull::new(self.ward.get())
     }
 
