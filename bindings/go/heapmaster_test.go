@@ -216,6 +216,24 @@ func TestAddressesOfBlocksAreThePools(t *testing.T) {
 	isTrue(t, !owns)
 }
 
+func TestAByteBehindABlockIsFoundIfThePoolIsHardened(t *testing.T) {
+	overwrite := func(pool *Pool, err error) error {
+		noError(t, err)
+		defer pool.Close()
+		memory := mapping(t, 64*kib)
+		noError(t, pool.AddHeap(memory))
+		block := alloc(t, pool, 11)
+		_, err = block.WriteAt([]byte("hello world"), 0)
+		noError(t, err)
+		memory[bytes.Index(memory, []byte("hello world"))+11] = '!'
+		return block.Release()
+	}
+	noError(t, overwrite(New()))
+	err := overwrite(NewHardened())
+	isError(t, err, ErrOverrun)
+	isTrue(t, strings.HasPrefix(err.Error(), "overrun: byte 0 "))
+}
+
 func TestASecondReleaseIsRefusedInTheLibrarysWords(t *testing.T) {
 	pool, _ := newPool(t)
 	block := alloc(t, pool, 100)

@@ -7,7 +7,7 @@
 
 #define FUNCTIONS(use) \
     use(hl_version) use(hl_status_name) use(hl_status_message) use(hl_last_error) use(hl_last_error_message) \
-    use(hl_pool_new) use(hl_pool_delete) use(hl_pool_set_limit) use(hl_pool_stats) use(hl_pool_check) \
+    use(hl_pool_new_with) use(hl_pool_delete) use(hl_pool_set_limit) use(hl_pool_stats) use(hl_pool_check) \
     use(hl_pool_walk) use(hl_add_heap) use(hl_add_system_heap) use(hl_alloc) use(hl_alloc_zeroed) \
     use(hl_alloc_aligned) use(hl_resize) use(hl_release) use(hl_usable_size) use(hl_owns)
 
@@ -57,8 +57,9 @@ const char *library_status_message(int32_t status) {
     return library.hl_status_message ? library.hl_status_message(status) : "";
 }
 
-hl_pool *library_pool_new(failure *failure) {
-    return not_null(library.hl_pool_new(), failure);
+hl_pool *library_pool_new_with(uint32_t flags, failure *failure) {
+    hl_config config = {.struct_size = sizeof config, .flags = flags};
+    return not_null(library.hl_pool_new_with(&config), failure);
 }
 
 void library_pool_delete(hl_pool *pool, failure *failure) {

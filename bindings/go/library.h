@@ -19,7 +19,7 @@ const char *library_version(void);
 const char *library_status_name(int32_t status);
 const char *library_status_message(int32_t status);
 
-hl_pool *library_pool_new(failure *failure);
+hl_pool *library_pool_new_with(uint32_t flags, failure *failure);
 void library_pool_delete(hl_pool *pool, failure *failure);
 void library_pool_set_limit(hl_pool *pool, size_t bytes, failure *failure);
 void library_pool_stats(hl_pool *pool, hl_pool_statistics *statistics, failure *failure);

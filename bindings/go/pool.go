@@ -49,12 +49,18 @@ type BlockInfo struct {
 var open sync.Map
 
 // New makes a pool without heaps. What is allocated from it lives until it is released or the pool closed.
-func New() (*Pool, error) {
+func New() (*Pool, error) { return newWith(0) }
+
+// NewHardened makes a pool without heaps that finds what was written beside a block, or after its release. It takes
+// more memory and time for that.
+func NewHardened() (*Pool, error) { return newWith(C.HL_POOL_HARDENED) }
+
+func newWith(flags C.uint32_t) (*Pool, error) {
 	if errLoad != nil {
 		return nil, errLoad
 	}
 	pool := &Pool{failure: new(C.failure)}
-	pool.handle = C.library_pool_new(pool.failure)
+	pool.handle = C.library_pool_new_with(flags, pool.failure)
 	if pool.handle == nil {
 		return nil, failed(pool.failure)
 	}

@@ -12,6 +12,12 @@ ffi.cdef([[
 typedef struct hl_pool hl_pool;
 typedef int32_t hl_status;
 
+typedef struct hl_config {
+    size_t struct_size;
+    uint32_t flags;
+    size_t limit;
+} hl_config;
+
 typedef struct hl_pool_statistics {
     size_t struct_size;
     size_t heaps;
@@ -44,7 +50,7 @@ const char *hl_status_message(int32_t status);
 hl_status hl_last_error(void);
 const char *hl_last_error_message(void);
 
-hl_pool *hl_pool_new(void);
+hl_pool *hl_pool_new_with(const hl_config *config);
 hl_status hl_pool_delete(hl_pool *pool);
 hl_status hl_pool_set_limit(hl_pool *pool, size_t bytes);
 hl_status hl_pool_stats(hl_pool *pool, hl_pool_statistics *statistics);
@@ -63,6 +69,7 @@ size_t hl_usable_size(hl_pool *pool, const void *block);
 bool hl_owns(hl_pool *pool, const void *address);
 ]])
 
+local POOL_HARDENED = 2
 local BLOCK_LIVE = 1
 
 local path = os.getenv("HEAPMASTER_LIBRARY")
@@ -138,15 +145,20 @@ local Block = {}
 Block.__index = Block
 
 --- Makes a pool without heaps. What is allocated from it lives until it is released or the pool closed, at the
--- latest when the pool is garbage: a block keeps its pool.
-function heapmaster.new()
+-- latest when the pool is garbage: a block keeps its pool. With the options `{ hardened = true }` it finds what was
+-- written beside a block, or after its release, and takes more memory and time for that.
+function heapmaster.new(options)
     local buffers = {}
     -- The buffers must outlive the heaps in them, also where the collector finds both at once.
     local function delete(handle)
         library.hl_pool_delete(handle)
         buffers = nil
     end
-    local handle = ffi.gc(not_null(library.hl_pool_new()), delete)
+    local config = ffi.new("hl_config", { struct_size = ffi.sizeof("hl_config") })
+    if options and options.hardened then
+        config.flags = POOL_HARDENED
+    end
+    local handle = ffi.gc(not_null(library.hl_pool_new_with(config)), delete)
     return setmetatable({ handle = handle, buffers = buffers }, Pool)
 end
 

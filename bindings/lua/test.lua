@@ -130,6 +130,23 @@ function tests.addresses_of_blocks_are_the_pools(pool)
     assert(not pool:owns(ffi.new("int[1]")))
 end
 
+function tests.a_byte_behind_a_block_is_found_if_the_pool_is_hardened(_)
+    for _, hardened in ipairs({ false, true }) do
+        local pool = heapmaster.new({ hardened = hardened })
+        pool:add_heap(new_buffer())
+        local block = pool:alloc(11)
+        block:pointer()[11] = ("!"):byte()
+        if hardened then
+            local name, message = refused(block.release, block)
+            equal(name, "HL_ERR_OVERRUN")
+            assert(message:match("^overrun: byte 0 "))
+        else
+            block:release()
+        end
+        pool:close()
+    end
+end
+
 function tests.a_second_release_is_refused_in_the_librarys_words(pool)
     local block = pool:alloc(100)
     block:release()

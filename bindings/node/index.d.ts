@@ -43,7 +43,11 @@ export interface BlockInfo {
  * latest when it is garbage. Every method throws an Error once the pool is closed.
  */
 export class Pool implements Disposable {
-    constructor();
+    /**
+     * Makes a pool without heaps. One that is hardened finds what was written beside a block, or after its release. It
+     * takes more memory and time for that.
+     */
+    constructor(options?: { hardened?: boolean });
 
     /** Ends the pool and its blocks; its heaps are the caller's again. Harmless if it is closed. */
     close(): void;

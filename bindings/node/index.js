@@ -60,8 +60,10 @@ class Pool {
         };
     }
 
-    constructor() {
-        this.#handle = notNull(library.hl_pool_new());
+    constructor({ hardened = false } = {}) {
+        const flags = hardened ? library.HL_POOL_HARDENED : 0;
+        const config = { struct_size: library.Config.size, flags, limit: 0 };
+        this.#handle = notNull(library.hl_pool_new_with(config));
         forgotten.register(this, { handle: this.#handle, buffers: this.#buffers }, this);
     }
 

@@ -12,6 +12,7 @@ try {
     throw new Error(`can't load HeapMaster's library ${path}, see HEAPMASTER_LIBRARY`, { cause });
 }
 
+exports.Config = koffi.struct('hl_config', { struct_size: 'size_t', flags: 'uint32_t', limit: 'size_t' });
 exports.PoolStatistics = koffi.struct('hl_pool_statistics', {
     struct_size: 'size_t',
     heaps: 'size_t',
@@ -43,7 +44,7 @@ const functions = [
     'const char *hl_status_message(int32_t status)',
     'int32_t hl_last_error()',
     'const char *hl_last_error_message()',
-    'void *hl_pool_new()',
+    'void *hl_pool_new_with(const hl_config *config)',
     'int32_t hl_pool_delete(void *pool)',
     'int32_t hl_pool_set_limit(void *pool, size_t bytes)',
     'int32_t hl_pool_stats(void *pool, _Inout_ hl_pool_statistics *statistics)',
@@ -64,6 +65,7 @@ for (const prototype of functions) {
     exports[name] = library.func(prototype);
 }
 
+exports.HL_POOL_HARDENED = 2;
 exports.HL_BLOCK_LIVE = 1;
 exports.view = (address, size) => new Uint8Array(koffi.view(address, size));
 exports.blockInfo = (pointer) => koffi.decode(pointer, exports.BlockInfo);

@@ -11,6 +11,16 @@ namespace HeapMaster
     sealed class Library
     {
         [StructLayout(LayoutKind.Sequential)]
+        internal struct Config
+        {
+            public const uint Hardened = 2;
+
+            public UIntPtr StructSize;
+            public uint Flags;
+            public UIntPtr Limit;
+        }
+
+        [StructLayout(LayoutKind.Sequential)]
         internal struct PoolStatistics
         {
             public UIntPtr StructSize;
@@ -44,6 +54,7 @@ namespace HeapMaster
         internal delegate IntPtr PointerOfNothing();
         internal delegate IntPtr TextOfStatus(Status status);
         internal delegate Status StatusOfNothing();
+        internal delegate IntPtr PoolNewWith(ref Config config);
         internal delegate Status PoolDelete(IntPtr pool);
         internal unsafe delegate Status PoolStats(PoolHandle pool, PoolStatistics* statistics);
         internal delegate Status PoolCheck(PoolHandle pool);
@@ -67,7 +78,7 @@ namespace HeapMaster
         internal readonly StatusOfNothing hl_last_error;
         internal readonly PointerOfNothing hl_last_error_message;
 
-        internal readonly PointerOfNothing hl_pool_new;
+        internal readonly PoolNewWith hl_pool_new_with;
         internal readonly PoolDelete hl_pool_delete;
         internal readonly StatusOfSize hl_pool_set_limit;
         internal readonly PoolStats hl_pool_stats;

@@ -53,7 +53,16 @@ namespace HeapMaster
     /// </summary>
     public sealed class Pool : IDisposable
     {
-        readonly PoolHandle handle = new PoolHandle();
+        readonly PoolHandle handle;
+
+        /// <summary>
+        /// Makes a pool without heaps. One that is hardened finds what was written beside a block, or after its release.
+        /// It takes more memory and time for that.
+        /// </summary>
+        public Pool(bool hardened = false)
+        {
+            handle = new PoolHandle(hardened ? Library.Config.Hardened : 0);
+        }
 
         /// <summary>The library's version, such as "1.2.3".</summary>
         public static string Version => Marshal.PtrToStringAnsi(Library.C.hl_version());

@@ -9,9 +9,10 @@ namespace HeapMaster
     {
         readonly List<GCHandle> buffers = new List<GCHandle>();
 
-        internal PoolHandle() : base(IntPtr.Zero, ownsHandle: true)
+        internal unsafe PoolHandle(uint flags) : base(IntPtr.Zero, ownsHandle: true)
         {
-            SetHandle(HeapMasterException.UnlessNull(Library.C.hl_pool_new()));
+            var config = new Library.Config { StructSize = (UIntPtr)sizeof(Library.Config), Flags = flags };
+            SetHandle(HeapMasterException.UnlessNull(Library.C.hl_pool_new_with(ref config)));
         }
 
         public override bool IsInvalid => handle == IntPtr.Zero;

@@ -210,6 +210,23 @@ sealed class PoolTest
         IsTrue(!pool.Owns((IntPtr)16));
     }
 
+    public void AByteBehindABlockIsFoundIfThePoolIsHardened()
+    {
+        foreach (bool hardened in new[] { false, true })
+            using (var pool = new Pool(hardened))
+            {
+                var memory = new byte[64 * KiB];
+                pool.AddHeap(memory);
+                Block block = pool.Alloc(11);
+                block.Write(0, Bytes("hello world"));
+                memory[Text(memory).IndexOf("hello world", StringComparison.Ordinal) + 11] = (byte)'!';
+                if (hardened)
+                    IsTrue(IsRefused(Status.Overrun, block.Release).Message.StartsWith("overrun: byte 0 "));
+                else
+                    block.Release();
+            }
+    }
+
     public void ASecondReleaseIsRefusedInTheLibrarysWords()
     {
         Block block = pool.Alloc(100);

@@ -46,7 +46,7 @@ describe('what is written here by hand is what the library has', () => {
         const memory = koffi.alloc(larger, 1);
         const bytes = new Uint8Array(koffi.view(memory, larger.size)).fill(0xaa);
         new DataView(bytes.buffer).setBigUint64(0, BigInt(larger.size), true);
-        const handle = library.hl_pool_new();
+        const handle = library.hl_pool_new_with(null);
         koffi.load(process.env.HEAPMASTER_LIBRARY ?? 'libheapmaster.so.0')
             .func('int32_t hl_pool_stats(void *pool, void *statistics)')(handle, memory);
         library.hl_pool_delete(handle);
@@ -55,7 +55,7 @@ describe('what is written here by hand is what the library has', () => {
     });
 
     test('a walked block is as large as the library\'s', () => {
-        const handle = library.hl_pool_new();
+        const handle = library.hl_pool_new_with(null);
         const memory = Buffer.alloc(64 * KIB);
         library.hl_add_heap(handle, memory, memory.length);
         /** @type {Set<number>} */
@@ -137,6 +137,21 @@ describe('blocks', () => {
 });
 
 describe('misuse', () => {
+    test('a byte behind a block is found if the pool is hardened', () => {
+        for (const hardened of [false, true]) {
+            const memory = Buffer.alloc(64 * KIB);
+            const pool = new Pool({ hardened });
+            pool.addHeap(memory);
+            const block = pool.alloc(11);
+            block.write('hello world');
+            memory.write('!', memory.indexOf('hello world') + 11);
+            if (hardened)
+                assert.throws(() => block.release(), { code: 'HL_ERR_OVERRUN', message: /^overrun: byte 0 / });
+            else block.release();
+            pool.close();
+        }
+    });
+
     test('a second release is refused in the library\'s words', () => {
         const block = pool.alloc(100);
         block.release();

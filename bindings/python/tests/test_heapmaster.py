@@ -15,6 +15,7 @@ from heapmaster import (
     HeapTooSmall,
     LimitReached,
     OutOfMemory,
+    Overrun,
     Pool,
     SizeOverflow,
     library,
@@ -59,7 +60,7 @@ class Abi(unittest.TestCase):
         memory = (ctypes.c_ubyte * 1024)(*b"\xaa" * 1024)
         raw = library.PoolStatistics.from_buffer(memory)
         raw.struct_size = len(memory)
-        pool = library.hl_pool_new()
+        pool = library.hl_pool_new_with(None)
         library.hl_pool_stats(pool, raw)
         library.hl_pool_delete(pool)
         self.assertEqual(len(bytes(memory).rstrip(b"\xaa")), ctypes.sizeof(raw))
@@ -67,7 +68,7 @@ class Abi(unittest.TestCase):
     def test_a_walked_block_is_as_large_as_the_librarys(self):
         sizes = []
         visit = library.Visit(lambda block, _: sizes.append(block.contents.struct_size) or True)
-        pool = library.hl_pool_new()
+        pool = library.hl_pool_new_with(None)
         library.hl_add_system_heap(pool, 1 << 20)
         library.hl_alloc(pool, 1)
         library.hl_pool_walk(pool, visit, None)
@@ -131,6 +132,20 @@ class Blocks(PoolTest):
 
 
 class Misuse(PoolTest):
+    def test_a_byte_behind_a_block_is_found_if_the_pool_is_hardened(self):
+        for hardened in (False, True):
+            buffer = bytearray(64 * KIB)
+            with Pool(hardened=hardened) as pool:
+                pool.add_heap(buffer)
+                block = pool.alloc(11)
+                block.view[:] = b"hello world"
+                buffer[buffer.index(b"hello world") + 11] = ord("!")
+                if hardened:
+                    with self.assertRaisesRegex(Overrun, "^overrun: byte 0 "):
+                        block.release()
+                else:
+                    block.release()
+
     def test_a_second_release_is_refused_in_the_librarys_words(self):
         block = self.pool.alloc(100)
         block.release()

@@ -128,6 +128,21 @@ class BlockTest < PoolTest
 end
 
 class MisuseTest < PoolTest
+  def test_a_byte_behind_a_block_is_found_if_the_pool_is_hardened
+    [false, true].each do |hardened|
+      HeapMaster::Pool.open(hardened: hardened) do |pool|
+        buffer = new_buffer
+        block = pool.add_heap(buffer).alloc(11)
+        block.write("hello world")
+        buffer[buffer[0, buffer.size].index("hello world".b) + 11] = "!".ord
+        next block.release unless hardened
+
+        error = assert_raises(HeapMaster::Overrun) { block.release }
+        assert_match(/\Aoverrun: byte 0 /, error.message)
+      end
+    end
+  end
+
   def test_a_second_release_is_refused_in_the_librarys_words
     block = @pool.alloc(100)
     block.release

@@ -25,6 +25,19 @@ final class Library {
 
     private Library() {}
 
+    @FieldOrder({"struct_size", "flags", "limit"})
+    public static final class Config extends Structure {
+        static final int HARDENED = 2;
+
+        public long struct_size = size();
+        public int flags;
+        public long limit;
+
+        Config(int flags) {
+            this.flags = flags;
+        }
+    }
+
     @FieldOrder({
         "struct_size", "heaps", "capacity_bytes", "metadata_bytes", "used_bytes", "peak_used_bytes", "free_bytes",
         "largest_free_block", "live_blocks", "live_bytes", "allocations", "releases", "failures", "misuses", "limit"
@@ -73,7 +86,7 @@ final class Library {
     static native int hl_last_error();
     static native String hl_last_error_message();
 
-    static native Pointer hl_pool_new();
+    static native Pointer hl_pool_new_with(Config config);
     static native int hl_pool_delete(Pointer pool);
     static native int hl_pool_set_limit(Pointer pool, long bytes);
     static native int hl_pool_stats(Pointer pool, Pointer statistics);

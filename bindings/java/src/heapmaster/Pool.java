@@ -22,8 +22,12 @@ public final class Pool implements AutoCloseable {
 
     /** What must outlive a pool that nobody has closed. */
     private static final class Remains implements Runnable {
-        final Pointer handle = unlessNull(Library.hl_pool_new());
+        final Pointer handle;
         final List<ByteBuffer> buffers = new ArrayList<>();
+
+        Remains(int flags) {
+            handle = unlessNull(Library.hl_pool_new_with(new Library.Config(flags)));
+        }
 
         @Override
         public void run() {
@@ -34,12 +38,27 @@ public final class Pool implements AutoCloseable {
 
     // All that touches the library is synchronized: a pool is closed when no call is inside, and is no garbage
     // while one is.
-    private final Remains remains = new Remains();
-    private final Cleaner.Cleanable deletion = CLEANER.register(this, remains);
+    private final Remains remains;
+    private final Cleaner.Cleanable deletion;
     private boolean closed;
 
     /** Makes a pool without heaps. */
-    public Pool() {}
+    public Pool() {
+        this(0);
+    }
+
+    private Pool(int flags) {
+        remains = new Remains(flags);
+        deletion = CLEANER.register(this, remains);
+    }
+
+    /**
+     * Makes a pool without heaps that finds what was written beside a block, or after its release. It takes more memory
+     * and time for that.
+     */
+    public static Pool hardened() {
+        return new Pool(Library.Config.HARDENED);
+    }
 
     /** The library's version, such as "1.2.3". */
     public static String version() {

@@ -9,6 +9,7 @@ import static org.junit.Assert.assertTrue;
 
 import com.sun.jna.Memory;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -50,7 +51,7 @@ public final class PoolTest {
     private static String textIn(ByteBuffer buffer) {
         byte[] bytes = new byte[buffer.capacity()];
         buffer.duplicate().get(bytes);
-        return new String(bytes);
+        return new String(bytes, StandardCharsets.ISO_8859_1);
     }
 
     @Test
@@ -171,6 +172,25 @@ public final class PoolTest {
     public void addressesOfBlocksAreThePools() {
         assertTrue(pool.owns(pool.alloc(1).address()));
         assertFalse(pool.owns(16));
+    }
+
+    /** Writes the byte behind a block, and closes the pool after its release. */
+    private static void overrun(Pool pool) {
+        try (pool) {
+            ByteBuffer memory = ByteBuffer.allocateDirect(64 * KIB);
+            pool.addHeap(memory);
+            Block block = pool.alloc(11);
+            block.write(0, "hello world".getBytes());
+            memory.put(textIn(memory).indexOf("hello world") + 11, (byte) '!');
+            block.release();
+        }
+    }
+
+    @Test
+    public void aByteBehindABlockIsFoundIfThePoolIsHardened() {
+        overrun(new Pool());
+        HeapMasterException error = assertRefused(Status.OVERRUN, () -> overrun(Pool.hardened()));
+        assertTrue(error.getMessage(), error.getMessage().startsWith("overrun: byte 0 "));
     }
 
     @Test

@@ -2,9 +2,13 @@
 
 import ctypes
 import os
-from ctypes import POINTER, c_bool, c_char_p, c_int32, c_size_t, c_uint64, c_void_p
+from ctypes import POINTER, c_bool, c_char_p, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
 
 from .errors import HeapMasterError
+
+
+class Config(ctypes.Structure):
+    _fields_ = [("struct_size", c_size_t), ("flags", c_uint32), ("limit", c_size_t)]
 
 
 class PoolStatistics(ctypes.Structure):
@@ -36,6 +40,7 @@ class BlockInfo(ctypes.Structure):
     ]
 
 
+HARDENED = 2
 LIVE = 1
 Visit = ctypes.CFUNCTYPE(c_bool, POINTER(BlockInfo), c_void_p)
 
@@ -87,7 +92,7 @@ hl_status_message = _declare("hl_status_message", c_char_p, c_int32)
 hl_last_error = _declare("hl_last_error", c_int32)
 hl_last_error_message = _declare("hl_last_error_message", c_char_p)
 
-hl_pool_new = _declare("hl_pool_new", c_void_p, check=_not_null)
+hl_pool_new_with = _declare("hl_pool_new_with", c_void_p, POINTER(Config), check=_not_null)
 hl_pool_delete = _declare("hl_pool_delete", c_int32, c_void_p, check=_succeeded)
 hl_pool_set_limit = _declare("hl_pool_set_limit", c_int32, c_void_p, c_size_t, check=_succeeded)
 hl_pool_stats = _declare(

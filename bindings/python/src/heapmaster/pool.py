@@ -33,15 +33,20 @@ class Pool:
 
     Any thread may use it. What is never released lives until the pool is closed, at the latest when it is
     garbage: a block and its view keep their pool.
+
+    One that is hardened finds what was written beside a block, or after its release. It takes more memory and
+    time for that.
     """
 
-    def __init__(self):
+    def __init__(self, *, hardened: bool = False):
         self._handle = None
         # A pool is closed under it, so that no call of another thread can be inside.
         self._lock = Lock()
         self._buffers = []
         self._blocks = set()
-        self._handle = library.hl_pool_new()
+        flags = library.HARDENED if hardened else 0
+        config = library.Config(struct_size=ctypes.sizeof(library.Config), flags=flags)
+        self._handle = library.hl_pool_new_with(config)
 
     def close(self):
         """Ends the pool and its blocks; its heaps are the caller's again. Harmless if it is closed.

@@ -14,6 +14,13 @@ module HeapMaster
 
     typealias "hl_status", "int"
 
+    Config = struct [
+      "size_t struct_size",
+      "unsigned int flags",
+      "size_t limit",
+    ]
+    POOL_HARDENED = 2
+
     PoolStatistics = struct [
       "size_t struct_size",
       "size_t heaps",
@@ -46,7 +53,7 @@ module HeapMaster
     extern "hl_status hl_last_error()"
     extern "const char *hl_last_error_message()"
 
-    extern "void *hl_pool_new()"
+    extern "void *hl_pool_new_with(void *)"
     extern "hl_status hl_pool_delete(void *)"
     extern "hl_status hl_pool_set_limit(void *, size_t)"
     extern "hl_status hl_pool_stats(void *, void *)"

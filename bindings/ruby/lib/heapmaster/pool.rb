@@ -9,8 +9,8 @@ module HeapMaster
   # the pool is closed, at the latest when it is garbage. Every method raises ClosedError once it is closed.
   class Pool
     # A pool that is closed at the end of the block, if there is one.
-    def self.open
-      pool = new
+    def self.open(**options)
+      pool = new(**options)
       return pool unless block_given?
 
       begin
@@ -20,8 +20,14 @@ module HeapMaster
       end
     end
 
-    def initialize
-      @handle = Error.unless_pointer(Library.hl_pool_new)
+    # One that is hardened finds what was written beside a block, or after its release. It takes more memory and time
+    # for that.
+    def initialize(hardened: false)
+      config = Library::Config.malloc(Fiddle::RUBY_FREE)
+      config.struct_size = Library::Config.size
+      config.flags = hardened ? Library::POOL_HARDENED : 0
+      config.limit = 0
+      @handle = Error.unless_pointer(Library.hl_pool_new_with(config))
       @buffers = []
       # A pool is closed under it, so that no call of another thread can be inside.
       @mutex = Mutex.new
