@@ -200,6 +200,7 @@ public:
         detail::require(hl_add_heap(handle_, memory, size));
     }
 
+    /// The same without an exception.
     void add_heap(void *memory, std::size_t size, std::error_code &error) const noexcept {
         error = hl_add_heap(handle_, memory, size);
     }
@@ -222,6 +223,7 @@ public:
         detail::require(hl_add_system_heap(handle_, max_size));
     }
 
+    /// The same without an exception.
     void add_system_heap(std::size_t max_size, std::error_code &error) const noexcept {
         error = hl_add_system_heap(handle_, max_size);
     }
@@ -229,6 +231,7 @@ public:
     /// hl_drain_heap().
     void drain_heap(void *memory) const { detail::require(hl_drain_heap(handle_, memory)); }
 
+    /// The same without an exception.
     void drain_heap(void *memory, std::error_code &error) const noexcept {
         error = hl_drain_heap(handle_, memory);
     }
@@ -236,6 +239,7 @@ public:
     /// hl_remove_heap().
     void remove_heap(void *memory) const { detail::require(hl_remove_heap(handle_, memory)); }
 
+    /// The same without an exception.
     void remove_heap(void *memory, std::error_code &error) const noexcept {
         error = hl_remove_heap(handle_, memory);
     }
@@ -286,6 +290,7 @@ public:
     /// hl_release().
     void release(void *block) const { detail::require(hl_release(handle_, block)); }
 
+    /// The same without an exception.
     void release(void *block, std::error_code &error) const noexcept {
         error = hl_release(handle_, block);
     }
@@ -302,19 +307,21 @@ public:
     void set_limit(std::size_t bytes) const { detail::require(hl_pool_set_limit(handle_, bytes)); }
 
     /// hl_pool_set_low_memory_callback(): `callback(pool_ref, std::size_t free_bytes)` must not throw, and
-    /// lives as long as it is set. nullptr removes it.
+    /// lives as long as it is set.
     template <class Callback>
     void set_low_memory_callback(std::size_t threshold, Callback &callback) const;
 
+    /// Removes the callback.
     void set_low_memory_callback(std::size_t threshold, std::nullptr_t) const {
         detail::require(hl_pool_set_low_memory_callback(handle_, threshold, nullptr, nullptr));
     }
 
     /// hl_pool_set_grow_callback(): `callback(pool_ref, std::size_t needed)`, true if it added a heap, must not
-    /// throw, and lives as long as it is set. nullptr removes it.
+    /// throw, and lives as long as it is set.
     template <class Callback>
     void set_grow_callback(Callback &callback) const;
 
+    /// Removes the callback.
     void set_grow_callback(std::nullptr_t) const {
         detail::require(hl_pool_set_grow_callback(handle_, nullptr, nullptr));
     }
@@ -348,6 +355,7 @@ public:
     /// hl_pool_check().
     void check() const { detail::require(hl_pool_check(handle_)); }
 
+    /// The same without an exception.
     void check(std::error_code &error) const noexcept { error = hl_pool_check(handle_); }
 
     /// hl_pool_map().
@@ -359,25 +367,33 @@ public:
     }
 
 protected:
+    /// Refers to a pool, or to none.
     explicit pool_base(hl_pool *handle) noexcept : handle_(handle) {}
+    /// Refers to the same pool.
     pool_base(const pool_base &) noexcept = default;
+    /// Refers to the same pool.
     pool_base &operator=(const pool_base &) noexcept = default;
     ~pool_base() = default;
 
+    /// What handle() returns.
     hl_pool *handle_;
 };
 
 /// A pool that somebody else owns: a heapmaster::pool, C, or, as with hl_default_pool(), the library.
 class pool_ref : public pool_base {
 public:
+    /// Refers to a pool of C, or to none.
     pool_ref(hl_pool *handle) noexcept : pool_base(handle) {}
+    /// Refers to the pool of an owner, or to the same one.
     pool_ref(const pool_base &owner) noexcept : pool_base(owner) {}
 };
 
+/// Whether both refer to the same pool.
 inline bool operator==(const pool_ref &left, const pool_ref &right) noexcept {
     return left.handle() == right.handle();
 }
 
+/// Whether they refer to different pools.
 inline bool operator!=(const pool_ref &left, const pool_ref &right) noexcept {
     return !(left == right);
 }
@@ -438,8 +454,10 @@ public:
     /// Takes over a pool that was made in C.
     static pool adopt(hl_pool *handle) noexcept { return pool(pool_ref(handle)); }
 
+    /// Takes the pool over; the other one is empty.
     pool(pool &&other) noexcept : pool_base(std::exchange(other.handle_, nullptr)) {}
 
+    /// Deletes its own pool, and takes the other's over.
     pool &operator=(pool &&other) noexcept {
         pool moved(std::move(other));
         std::swap(handle_, moved.handle_);
@@ -469,13 +487,19 @@ private:
 template <class T>
 class allocator {
 public:
+    /// What the elements are.
     using value_type = T;
+    /// A container that is moved takes its pool along.
     using propagate_on_container_move_assignment = std::true_type;
+    /// Containers that are swapped swap their pools.
     using propagate_on_container_swap = std::true_type;
+    /// Two of different pools are different.
     using is_always_equal = std::false_type;
 
+    /// Allocates from this pool.
     allocator(const pool_base &owner) noexcept : pool_(owner) {}
 
+    /// Allocates from the same pool.
     template <class U>
     allocator(const allocator<U> &other) noexcept : pool_(other.pool()) {}
 
@@ -487,19 +511,23 @@ public:
         return static_cast<T *>(pool_.allocate(count * sizeof(T), alignof(T)));
     }
 
+    /// hl_release().
     void deallocate(T *block, std::size_t) const noexcept { hl_release(pool_.handle(), block); }
 
+    /// The pool that it is of.
     pool_ref pool() const noexcept { return pool_; }
 
 private:
     pool_ref pool_;
 };
 
+/// Whether each can deallocate what the other allocated.
 template <class T, class U>
 bool operator==(const allocator<T> &left, const allocator<U> &right) noexcept {
     return left.pool() == right.pool();
 }
 
+/// Whether they allocate from different pools.
 template <class T, class U>
 bool operator!=(const allocator<T> &left, const allocator<U> &right) noexcept {
     return !(left == right);
@@ -509,8 +537,10 @@ bool operator!=(const allocator<T> &left, const allocator<U> &right) noexcept {
 /// A pool as the memory resource of std::pmr containers. Two of one pool are equal.
 class memory_resource : public std::pmr::memory_resource {
 public:
+    /// Allocates from this pool.
     explicit memory_resource(const pool_base &owner) noexcept : pool_(owner) {}
 
+    /// The pool that it is of.
     pool_ref pool() const noexcept { return pool_; }
 
 private:
@@ -540,6 +570,7 @@ template <class T>
 class deleter {
 public:
     deleter() noexcept : deleter(nullptr) {}
+    /// Of objects in this pool.
     explicit deleter(pool_ref owner) noexcept : pool_(owner) {}
 
     /// A derived class's, as with std::default_delete, and only where deleting by way of the base is right.
@@ -549,12 +580,14 @@ public:
                                         std::has_virtual_destructor_v<T>)>>
     deleter(const deleter<U> &other) noexcept : pool_(other.pool()) {}
 
+    /// Destroys the object and releases its block.
     void operator()(T *object) const noexcept {
         void *block = start_of(object);
         std::destroy_at(object);
         hl_release(pool_.handle(), block);
     }
 
+    /// The pool that it is of.
     pool_ref pool() const noexcept { return pool_; }
 
 private:
@@ -575,8 +608,10 @@ template <class T>
 class deleter<T[]> {
 public:
     deleter() noexcept : deleter(nullptr, 0) {}
+    /// Of arrays of `size` elements in this pool.
     deleter(pool_ref owner, std::size_t size) noexcept : pool_(owner), size_(size) {}
 
+    /// Destroys the elements and releases their block.
     void operator()(T *elements) const noexcept {
         for (std::size_t left = size_; left > 0; left--) {
             std::destroy_at(elements + left - 1);
@@ -584,6 +619,7 @@ public:
         hl_release(pool_.handle(), const_cast<std::remove_cv_t<T> *>(elements));
     }
 
+    /// The pool that it is of.
     pool_ref pool() const noexcept { return pool_; }
 
     /// Number of elements.
