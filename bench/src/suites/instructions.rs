@@ -42,8 +42,14 @@ pub fn run(options: &Options) -> Result<Findings> {
         return Err(format!("there is no peer {unknown}; they are {}", known.join(", ")).into());
     }
     let pools: Vec<_> = peers::ALL.iter().filter(|pool| is_named(pool.name)).collect();
-    let named: Vec<_> = mallocs::names().filter(|name| is_named(name)).map(str::to_owned).collect();
-    let mallocs = if named.is_empty() { Vec::new() } else { mallocs::chosen(&named)? };
+    let named: Vec<_> = options
+        .peers
+        .iter()
+        .filter(|peer| mallocs::names().any(|it| it == **peer))
+        .cloned()
+        .collect();
+    let only_pools = named.is_empty() && !options.peers.is_empty();
+    let mallocs = if only_pools { Vec::new() } else { mallocs::chosen(&named)? };
     let counted = if options.quick { &COUNTED[..QUICK] } else { &COUNTED };
     let bar = progress(ALL.len() * (pools.len() + 1) + counted.len() * (mallocs.len() + 1));
     let mut tables = Vec::new();
@@ -83,9 +89,10 @@ fn of_mallocs(
         Ok((count(more)? - count(fewer)?) as f64 / (more - fewer) as f64)
     };
     // Alone it calls no malloc, so it is the same for all.
-    let driver = counted.iter().map(|&(heading, work, _, _)| {
-        measure(&mallocs[mallocs.len() - 1], true, &(heading, work, 0, 0))
-    });
+    let of_c_library = Malloc::of_c_library();
+    let driver = counted
+        .iter()
+        .map(|&(heading, work, _, _)| measure(&of_c_library, true, &(heading, work, 0, 0)));
     let driver = driver.collect::<Result<Vec<_>>>()?;
     let rows = mallocs.iter().map(|malloc| {
         let costs = counted.iter().zip(&driver).map(|(it, driver)| {
