@@ -122,28 +122,29 @@ static void malloc_stats_writes_on_standard_error(void) {
 
 /* Whether it was one block or many. */
 static void malloc_trim_gives_memory_back(void) {
-    enum { SIZE = 64 * MIB, PIECES = SIZE / KIB };
+    /* The kernel counts pages roughly, and takes some of the program's own when memory is short. */
+    enum { SIZE = 64 * MIB, PIECES = SIZE / KIB, SLACK = SIZE / 8 };
     static void *pieces[PIECES];
     malloc_trim(0);
     size_t before = resident();
 
     memset(blocks[0] = malloc(SIZE), 1, SIZE);
-    CHECK(resident() >= before + SIZE);
+    CHECK(resident() >= before + SIZE - SLACK);
     free(blocks[0]);
     malloc_trim(0);
-    CHECK(resident() <= before + SIZE / 8);
+    CHECK(resident() <= before + SLACK);
 
     for (int i = 0; i < PIECES; i++) {
         pieces[i] = memset(malloc(KIB), i, KIB);
     }
-    CHECK(resident() >= before + SIZE);
+    CHECK(resident() >= before + SIZE - SLACK);
     for (int i = 0; i < PIECES; i++) {
         free(pieces[i]);
     }
     malloc_trim(0);
     /* Nothing is left to give back. */
     CHECK_EQUAL(malloc_trim(0), 0);
-    CHECK(resident() <= before + SIZE / 8);
+    CHECK(resident() <= before + SLACK);
 }
 
 /* A hint is taken, and has no effect. What would change what a program sees is refused. */
