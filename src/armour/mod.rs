@@ -379,7 +379,7 @@ impl Suit {
         let (tag, word, live) = unsafe { self.look_near() };
         let size = word as usize & MAX_SIZE;
         let near = word >> SIZE_BITS & ((1 << OFFSET_BITS) - 1);
-        let is_it = tag == live && near == NEAREST && size <= self.block.len - HEADER - TAIL;
+        let is_it = tag == live && near == NEAREST && HEADER + size + TAIL <= self.block.len;
         is_it.then(|| Worn {
             // SAFETY: a block is larger than a header.
             user: unsafe { self.header().add(1).cast() },
