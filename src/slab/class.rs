@@ -47,11 +47,12 @@ pub(crate) struct Class {
     pub(crate) span_order: u8,
     /// The order of an owner's first span, which may never get full.
     pub(crate) first_span_order: u8,
+    /// The order of an owner's largest spans: each thread has some that are partly used, of each class.
+    pub(crate) owned_span_order: u8,
 }
 
 static TABLE: [Class; CLASSES] = {
-    let mut table =
-        [const { Class { size: 0, magic: 0, span_order: 0, first_span_order: 0 } }; CLASSES];
+    let mut table = [const { Class::new(MIN_OBJECT) }; CLASSES];
     let mut id = 0;
     while id < CLASSES {
         table[id] = Class::new(size_of_class(id));
@@ -91,8 +92,13 @@ pub(super) const fn span_bytes(order: u8) -> usize {
 impl Class {
     const fn new(size: usize) -> Class {
         let magic = (1u128 << 64).div_ceil(size as u128) as u64;
-        let (span_order, first_span_order) = (best_span_order(size), first_span_order(size));
-        Class { size: size as u32, magic, span_order, first_span_order }
+        Class {
+            size: size as u32,
+            magic,
+            span_order: best_span_order(size),
+            first_span_order: first_span_order(size),
+            owned_span_order: owned_span_order(size),
+        }
     }
 
     /// The smallest order of a span that has an object.
@@ -135,6 +141,15 @@ const fn first_span_order(size: usize) -> u8 {
     let mut order = 0;
     while order < best && (span_bytes(order) / size < 2 || waste(size, order) >= 65_536 / 8) {
         order += 1;
+    }
+    order
+}
+
+/// The smallest order of 16 KiB and 32 objects, or the best.
+const fn owned_span_order(size: usize) -> u8 {
+    let mut order = best_span_order(size);
+    while order > 0 && span_bytes(order - 1) >= 16 << 10 && span_bytes(order - 1) / size >= 32 {
+        order -= 1;
     }
     order
 }

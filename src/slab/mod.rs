@@ -483,7 +483,9 @@ impl Slab {
         owner: NonNull<Inbox>,
         taken: u8,
     ) -> Option<NonNull<Span>> {
-        let order = id.class().first_span_order.saturating_add(taken).min(self.span_order(id));
+        let class = id.class();
+        let largest = class.owned_span_order.min(self.span_order(id));
+        let order = class.first_span_order.saturating_add(taken).min(largest);
         let span = match self.take_room(id) {
             Some(span) => span,
             None => self.new_span(buddy, id, order, budget)?,
