@@ -30,12 +30,12 @@ pub(crate) struct SpanMap {
     stride: u32,
 }
 
-/// A descriptor, and what it has about it where spans can have owners, in two cache lines: the first with what
-/// others change and read, the second with what is the owner's.
+/// A descriptor, and what it has behind it where spans can have owners. What its owner needs to allocate and release
+/// is in the descriptor's own cache line, what others change in the next.
 #[repr(C, align(128))]
 pub(crate) struct Annex {
-    pub(crate) remote: Remote,
     pub(super) span: Span,
+    pub(crate) remote: Remote,
     /// Links of the owner's list of spans with room.
     pub(crate) before: Cell<Option<NonNull<Span>>>,
     pub(crate) after: Cell<Option<NonNull<Span>>>,
@@ -198,8 +198,12 @@ impl SpanMap {
     /// # Safety
     /// `remote` is part of an annex.
     pub(crate) unsafe fn span_of(remote: *mut Remote) -> NonNull<Span> {
-        // SAFETY: the caller's promise; it is the first part.
-        unsafe { NonNull::new_unchecked(&raw mut (*remote.cast::<Annex>()).span) }
+        // SAFETY: the caller's promise.
+        unsafe {
+            NonNull::new_unchecked(
+                &raw mut (*remote.byte_sub(offset_of!(Annex, remote)).cast::<Annex>()).span,
+            )
+        }
     }
 
     /// Whether this is one of the heap's descriptors.

@@ -46,9 +46,7 @@ pub(crate) enum State {
     Unused,
 }
 
-/// Descriptor of a span. First comes what everybody reads who releases one of its objects, then what its
-/// owner changes: where spans can have owners the two are in different cache lines, the former with what
-/// others change.
+/// Descriptor of a span: one cache line, since what a thread frees at random is in as many spans as it has.
 #[repr(C)]
 pub(crate) struct Span {
     /// First, where the multiplication needs no offset.
