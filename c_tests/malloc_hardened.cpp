@@ -155,6 +155,15 @@ void write_after_release_and_wait() {
     }
 }
 
+void write_after_release_before_large() {
+    char *block = block_of(large);
+    free(block);
+    write_at(block, -static_cast<std::ptrdiff_t>(page));
+    for (int i = 0; i < waiting; i++) {
+        free(malloc(large));
+    }
+}
+
 void double_free_while_it_waits() {
     char *block = block_of(small);
     free(block);
@@ -372,6 +381,7 @@ const struct {
     CASE(write_after_release),
     CASE(write_after_release_found_at_exit),
     CASE(write_after_release_and_wait),
+    CASE(write_after_release_before_large),
     CASE(double_free_while_it_waits),
     CASE(double_free_by_other_thread),
     CASE(double_free_after_other_thread),

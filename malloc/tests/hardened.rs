@@ -44,12 +44,13 @@ const REFUSED: [(&str, &str, &str); 26] = [
 ];
 
 /// What is found when nobody makes a call about the block, and how its line begins.
-const FOUND: [(&str, &str); 5] = [
+const FOUND: [(&str, &str); 6] = [
     ("overflow_found_at_exit", "found at exit: overrun: byte 0 behind"),
     ("underflow_found_at_exit", "found at exit: underrun: the bytes before the block"),
     ("write_after_release", "found at exit: written after release"),
     ("write_after_release_found_at_exit", "found at exit: written after release"),
     ("write_after_release_and_wait", "found later: written after release"),
+    ("write_after_release_before_large", "found later: written after release"),
 ];
 
 /// What ends in a signal, and what is said of the address.

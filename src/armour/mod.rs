@@ -195,9 +195,14 @@ pub(crate) fn guarded_bytes_for(size: usize, alignment: usize) -> Option<usize> 
 impl Suit {
     #[inline(always)]
     fn header(&self) -> NonNull<Header> {
-        let offset = if self.guarded { PAGE } else { 0 };
         // SAFETY: a guarded block has more than a page.
-        unsafe { self.block.start.add(offset).cast() }
+        unsafe { self.block.start.add(self.header_offset()).cast() }
+    }
+
+    /// Where in the block the header is.
+    #[inline(always)]
+    pub(crate) fn header_offset(&self) -> usize {
+        if self.guarded { PAGE } else { 0 }
     }
 
     /// Where the user's bytes are to be.

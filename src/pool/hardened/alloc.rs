@@ -66,6 +66,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     pub(crate) fn found_written(&self, block: Region, offset: usize) {
         // SAFETY: the block is the caller's.
         unsafe { block.start.write_bytes(0, block.len) };
+        self.tell_written(block, offset);
+    }
+
+    /// Tells of a block that something wrote to after its release.
+    pub(super) fn tell_written(&self, block: Region, offset: usize) {
         let block = block.start.addr().get();
         self.lock().count_misuse();
         found(&Error::WrittenAfterRelease { pointer: block + offset, block });

@@ -1,7 +1,7 @@
 //! What waits in quarantine, what is stranded, and how both become bare again.
 
 use super::{Bare, Hardened};
-use crate::armour::{Quarantine, Region, State, Suit, Worn};
+use crate::armour::{Damaged, Quarantine, Region, State, Suit, Worn};
 use crate::pool::{BlockState, MemoryPool};
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
@@ -46,23 +46,30 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if suit.guarded {
             // SAFETY: the block is retired, and its header can be read.
             let worn = unsafe { suit.look() };
-            let is_closed = worn.is_ok_and(|worn| worn.is_closed);
+            // Whether the pages were closed is not known where something wrote over the header: most are.
+            let is_closed = worn.is_ok_and(|worn| worn.is_closed) || worn.is_err();
             if is_closed && !self.open(suit) {
-                if let Ok(worn) = worn
-                    // SAFETY: as above.
-                    && unsafe { suit.change(&worn, State::Retired, State::Stranded) }
-                {
-                    self.hardened().stranded.fetch_add(1, Relaxed);
+                match worn {
+                    Ok(worn) => self.strand(suit, &worn),
+                    Err(Damaged) => self.tell_written(block, suit.header_offset()),
                 }
                 return;
             }
         }
         // SAFETY: the block has left the quarantine, so it is ours.
         if !unsafe { suit.take_off() } {
-            self.found_written(block, 0);
+            self.found_written(block, suit.header_offset());
         }
         let released = bare.give(block.start);
         debug_assert!(released.is_ok());
+    }
+
+    /// Notes that a retired block can't be given back yet.
+    fn strand(&self, suit: Suit, worn: &Worn) {
+        // SAFETY: the block has left the quarantine, and its header can be written to.
+        if unsafe { suit.change(worn, State::Retired, State::Stranded) } {
+            self.hardened().stranded.fetch_add(1, Relaxed);
+        }
     }
 
     /// Opens all pages of a retired block; false if the system refuses, as it may where a process has too many
@@ -73,7 +80,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let opened =
             guards.is_some_and(|guards| unsafe { (guards.open)(suit.block.start, suit.block.len) });
         if opened {
-            closed.fetch_sub(1, Relaxed);
+            // Not below 0, if it was not counted: see `discharge`.
+            let _ = closed.fetch_update(Relaxed, Relaxed, |closed| closed.checked_sub(1));
         }
         opened
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::armour::PAGE;
 use crate::pool::tests::{Pool, add, region};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -192,6 +193,26 @@ fn blocks_whose_pages_do_not_open_are_given_back_later() {
         pool.empty_quarantine(pool);
         assert_eq!(pool.stats().live_blocks, 0);
         assert_eq!(pool.hardened().closed.load(Relaxed), 0);
+        pool.check().unwrap();
+    });
+}
+
+#[test]
+fn pages_open_again_although_something_wrote_over_the_header_of_a_block_that_waits() {
+    set_found_handler(|error| FOUND.set(Some(*error)));
+    with_guarded_pool(Some(&PRETENDED), &[64 << 20], |pool| {
+        let block = pool.alloc(150_000).unwrap();
+        release(pool, block).unwrap();
+        assert_eq!(pool.hardened().closed.load(Relaxed), 1);
+        // SAFETY: nobody else uses the memory, which is the test's; that is the point.
+        let header = unsafe { block.sub(PAGE) };
+        // SAFETY: as above.
+        unsafe { header.write(!header.read()) };
+        pool.empty_quarantine(pool);
+        let (pointer, block) = (header.addr().get(), header.addr().get() - PAGE);
+        assert_eq!(FOUND.take(), Some(Error::WrittenAfterRelease { pointer, block }));
+        assert_eq!(pool.hardened().closed.load(Relaxed), 0);
+        assert_eq!(pool.stats().live_blocks, 0);
         pool.check().unwrap();
     });
 }
