@@ -292,13 +292,13 @@ impl Span {
         starts.then_some(index)
     }
 
-    /// Whether a live object starts at `address`, an address inside the span.
+    /// Whether a live object starts at `address`, for whoever doesn't own the span. Where no live object is, the
+    /// descriptor may be that of a span elsewhere by now.
     #[inline(always)]
     pub(crate) fn is_start_of_live(&self, address: usize) -> bool {
         self.index_of(address).is_some_and(|index| {
-            // SAFETY: as in `release`.
-            let word = unsafe { self.free.get_unchecked(index / WORD) };
-            !has_bit(word.load(Relaxed), index)
+            let word = self.free.get(index / WORD);
+            word.is_some_and(|word| !has_bit(word.load(Relaxed), index))
         })
     }
 

@@ -103,6 +103,17 @@ fn the_padding_behind_the_last_object_is_refused() {
 }
 
 #[test]
+fn no_live_object_starts_at_an_address_outside_a_span() {
+    let mut heap = heap(512);
+    let first = heap.alloc(48).unwrap();
+    let span = heap.span(first);
+    assert!(span.is_start_of_live(first));
+    for objects in [1, class::MAX_OBJECTS, 1 << 20] {
+        assert!(!span.is_start_of_live(first + objects * 48));
+    }
+}
+
+#[test]
 fn a_full_heap_serves_small_objects_from_larger_classes() {
     let mut heap = heap(64);
     let large: Vec<_> = core::iter::from_fn(|| heap.alloc(4096)).collect();
