@@ -472,7 +472,10 @@ impl Suit {
     #[inline(always)]
     pub(crate) unsafe fn retire(&self, worn: &Worn) -> bool {
         // SAFETY: the caller's promise.
-        unsafe { self.change(worn, State::Live, State::Retired) }
+        let retired = unsafe { self.change(worn, State::Live, State::Retired) };
+        // Release: whoever finds what is wiped now does not find the tag of a live block (see `look_twice`).
+        fence(Release);
+        retired
     }
 
     /// Makes a block another thing, unless another thread has just done so.
@@ -537,6 +540,8 @@ impl Suit {
             let is_far = !is_near && self.look().is_ok_and(|worn| !worn.is_live());
             let header = self.header().as_ref();
             header.tag.store(0, Relaxed);
+            // Release: whoever finds what is zero now does not find the tag of before (see `defaced`).
+            fence(Release);
             header.word.store(0, Relaxed);
             let behind = self.header().add(1).cast::<u8>();
             if self.guarded {

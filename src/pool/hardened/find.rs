@@ -5,6 +5,8 @@ use super::{Bare, Claim};
 use crate::armour::{Damaged, Region, Suit, Worn, Wound};
 use crate::error::Error;
 use crate::pool::MemoryPool;
+use core::sync::atomic::Ordering::Acquire;
+use core::sync::atomic::fence;
 use spin::RelaxStrategy;
 
 /// A live block of a hardened pool.
@@ -70,14 +72,20 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if claim.is_true_of(worn) && wound.is_none() {
             Ok(())
         } else {
-            Err(self.refuse(worn, claim, wound))
+            Err(self.refuse(suit, worn, claim, wound))
         }
     }
 
     #[cold]
-    fn refuse(&self, worn: &Worn, claim: Claim, wound: Option<Wound>) -> Error {
+    fn refuse(&self, suit: Suit, worn: &Worn, claim: Claim, wound: Option<Wound>) -> Error {
         self.lock().count_misuse();
         let (pointer, size, origin) = (worn.user.addr().get(), worn.size, worn.origin);
+        // Acquire: if another thread has released the block, and wiped its canaries, its tag of before is not found.
+        fence(Acquire);
+        // SAFETY: the header of the block could be read just now.
+        if unsafe { suit.look() } != Ok(*worn) {
+            return Error::AlreadyReleased { pointer, size };
+        }
         match (wound, claim.size) {
             (Some(wound), _) => wounded(worn, wound),
             (None, Some(given)) if given != size => Error::SizeMismatch { pointer, given, size },

@@ -1,3 +1,4 @@
+use super::find::Block;
 use super::*;
 use crate::armour::PAGE;
 use crate::pool::tests::{Pool, add, region};
@@ -153,6 +154,22 @@ fn what_was_written_after_a_release_is_found_when_the_memory_is_handed_out_again
             matches!(found, Some(Error::WrittenAfterRelease { pointer: at, .. }) if at == pointer)
         );
         pool.check().unwrap();
+    });
+}
+
+#[test]
+fn canaries_that_another_thread_has_wiped_are_no_wound() {
+    with_pool(&[4 << 20], |pool| {
+        for size in SIZES {
+            let block = pool.alloc(size).unwrap();
+            let pointer = block.addr().get();
+            let Ok(Block::Armoured(suit, worn)) = pool.block_at(pool, pointer) else {
+                panic!("{pointer:#x} is not found");
+            };
+            release(pool, block).unwrap();
+            let error = Error::AlreadyReleased { pointer, size };
+            assert_eq!(pool.accept(suit, &worn, Claim::POOL), Err(error));
+        }
     });
 }
 
