@@ -1,12 +1,16 @@
 //! Heaps of every shape: tiny ones, at odd addresses, many at once, added by callbacks, from the system, inside a
 //! block of another pool, and ones that can't be. Whatever becomes of a heap, blocks keep their contents,
-//! callbacks are told the truth, and the books are sound after every call.
+//! callbacks are told the truth, and the books are sound after every call. The pool may be hardened, and every
+//! heap is one that the armours have to fit into.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
 use heapmaster_fuzz::abi::*;
-use heapmaster_fuzz::{Alignment, Blocks, NewHeap, Region, Size, check, reason, stats, walk};
+use heapmaster_fuzz::{
+    Alignment, Beside, Blocks, NewHeap, Region, Size, check, expect_error, expect_live, new_pool,
+    reason, stats, walk,
+};
 use libfuzzer_sys::fuzz_target;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,6 +19,7 @@ use std::ptr::{null_mut, without_provenance_mut};
 
 #[derive(Debug, Arbitrary)]
 struct Script {
+    hardened: bool,
     heaps: [NewHeap; 2],
     grow: Vec<Growth>,
     warn: Vec<Warning>,
@@ -28,11 +33,20 @@ enum Call {
     Resize(u8, Size),
     Release(u8),
     ReleaseFrom(u8),
+    /// Of a hardened pool: writes beside a block, whose release is refused, and takes back what was written.
+    WriteBeside(u8, Beside),
     Add(NewHeap),
-    AddTiny { skipped: u8, size: u8, eighths: u8 },
+    AddTiny {
+        skipped: u8,
+        size: u8,
+        eighths: u8,
+    },
     AddSystemHeap(Size),
     AddInBlock(u8),
-    AddImpossible { from_end: u16, beyond: Size },
+    AddImpossible {
+        from_end: u16,
+        beyond: Size,
+    },
     Remove(u8),
     Drain(u8),
     SetLimit(Size),
@@ -142,10 +156,9 @@ unsafe extern "C" fn warn(pool: Pool, free_bytes: usize, context: *mut c_void) {
 impl World {
     fn new(script: &Script) -> Box<World> {
         let world = Box::new(World {
-            // SAFETY: it takes nothing.
-            pool: unsafe { hl_pool_new() },
+            pool: new_pool(if script.hardened { HARDENED } else { 0 }),
             heaps: RefCell::default(),
-            blocks: RefCell::default(),
+            blocks: RefCell::new(Blocks::of_pool(script.hardened)),
             grow: RefCell::new(script.grow.iter().copied().collect()),
             warn: RefCell::new(script.warn.iter().copied().collect()),
             depth: Cell::new(0),
@@ -222,7 +235,13 @@ impl World {
                 assert_eq!(hl_pool_delete(inner), Status::Ok);
             }
         }
-        self.blocks.borrow_mut().insert(block.pointer, block.size, block.usable);
+        // The inner pool wrote to it.
+        self.blocks.borrow_mut().insert_aligned(
+            block.pointer,
+            block.size,
+            block.usable,
+            block.alignment,
+        );
     }
 
     fn add_impossible(&self, from_end: usize, beyond: usize) {
@@ -246,8 +265,7 @@ impl World {
             assert!(!self.promised.get(), "a heap as large as needed doesn't serve the request");
             return self.expect_reason(size, alignment);
         }
-        assert!(block.addr().is_multiple_of(alignment));
-        self.insert(block, size);
+        self.insert(block, size, alignment);
         self.expect_within_limit(used);
     }
 
@@ -268,11 +286,11 @@ impl World {
     }
 
     /// Notes a new block.
-    fn insert(&self, block: *mut c_void, size: usize) {
+    fn insert(&self, block: *mut c_void, size: usize, alignment: usize) {
         self.see(block);
         // SAFETY: the pool is live.
         let usable = unsafe { hl_usable_size(self.pool, block) };
-        self.blocks.borrow_mut().insert(block, size, usable);
+        self.blocks.borrow_mut().insert_aligned(block, size, usable, alignment);
     }
 
     /// A block in none of the heaps that are known is in one from the system.
@@ -305,7 +323,7 @@ impl World {
         let block = unsafe { hl_resize(self.pool, old.pointer, size) };
         let mut blocks = self.blocks.borrow_mut();
         if block.is_null() {
-            blocks.insert(old.pointer, old.size, old.usable);
+            blocks.put_back(old);
             drop(blocks);
             assert!(!self.promised.get(), "a heap as large as needed doesn't serve the request");
             return self.expect_reason(size, 1);
@@ -322,6 +340,15 @@ impl World {
         self.blocks.borrow_mut().take(block);
         // SAFETY: the pool is live, and the block is not used any more.
         assert_eq!(unsafe { hl_release(self.pool, block.pointer) }, Status::Ok);
+    }
+
+    fn write_beside(&self, pick: u8, beside: Beside) {
+        let blocks = self.blocks.borrow();
+        let Some(block) = blocks.pick(pick).filter(|_| blocks.are_hardened()) else { return };
+        let damage = beside.write(&block);
+        // SAFETY: the pool is live, and refuses the block.
+        expect_error(unsafe { hl_release(self.pool, block.pointer) }, &damage.error);
+        damage.undo();
     }
 
     /// Releases all blocks of a heap, so that it can be removed.
@@ -361,6 +388,7 @@ impl World {
             Call::AllocAligned(alignment, size) => self.alloc(size.bytes(), alignment.bytes()),
             Call::Resize(pick, size) => self.resize(pick, size.bytes()),
             Call::Release(pick) => self.release(pick),
+            Call::WriteBeside(pick, beside) => self.write_beside(pick, beside),
             Call::ReleaseFrom(heap) => {
                 if let Some(heap) = self.heap(heap) {
                     self.release_from(heap);
@@ -411,8 +439,7 @@ impl World {
         check(self.pool);
         let stats = stats(self.pool);
         assert_eq!(stats.heaps, self.heaps.borrow().len() + self.unseen.get());
-        assert_eq!(stats.live_blocks, self.blocks.borrow().len());
-        assert_eq!(stats.live_bytes, self.blocks.borrow().usable_bytes());
+        expect_live(&stats, &self.blocks.borrow());
     }
 
     fn end(&self) {

@@ -1,14 +1,16 @@
 //! One thread and every function of a pool, with right and wrong arguments, against a model of the live
 //! blocks: contents, alignment, places, statuses and statistics are as documented, and the books are sound
-//! after every call.
+//! after every call. The pool may be hardened: then sizes are exact, what is written beside a block or to one that
+//! was released is found, and only that.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
 use heapmaster_fuzz::abi::*;
 use heapmaster_fuzz::{
-    Alignment, Block, Blocks, NewHeap, Region, Shown, Size, check, errno_is_untouched, reason,
-    stats, untouch_errno, walk,
+    Alignment, Beside, Block, Blocks, NewHeap, Poison, Region, Shown, Size, check, checked,
+    errno_is_untouched, expect_error, expect_live, expect_zeroes, reason, stats, untouch_errno,
+    walk,
 };
 use libfuzzer_sys::fuzz_target;
 use std::ffi::{c_char, c_void};
@@ -25,28 +27,61 @@ struct Script {
 #[derive(Debug, Arbitrary)]
 enum Kind {
     Plain,
-    SingleThreaded { limit: Size },
+    Configured { hardened: bool, limit: Option<Size> },
     InMemory(NewHeap),
 }
 
 #[derive(Debug, Arbitrary)]
 enum Call {
     Alloc(Size),
-    AllocZeroed { count: Size, size: Size },
+    AllocZeroed {
+        count: Size,
+        size: Size,
+    },
     AllocAligned(Alignment, Size),
-    AllocMany { size: Size, count: u8 },
+    AllocMany {
+        size: Size,
+        count: u8,
+    },
     Resize(u8, Size),
     Release(u8),
     ReleaseSized(u8, Size),
-    ReleaseMany { picks: [u8; 6], wrong: Wrong },
+    ReleaseMany {
+        picks: [u8; 6],
+        wrong: Wrong,
+    },
     Misuse(Wrong, MisusedCall),
+    /// Of a hardened pool: writes beside a block, makes a call with it, and takes back what was written.
+    WriteBeside {
+        pick: u8,
+        beside: Beside,
+        call: DamagedCall,
+    },
+    /// Of a hardened pool: writes to a block that was released, or to other free memory.
+    WriteToFree {
+        wrong: Wrong,
+        byte: u8,
+    },
     UsableSize(u8),
     AddHeap(NewHeap),
-    AddHeapAgain { heap: u8, offset: u16, size: u16 },
-    RemoveHeap { heap: u8, offset: u16 },
-    DrainHeap { heap: u8, offset: u16 },
+    AddHeapAgain {
+        heap: u8,
+        offset: u16,
+        size: u16,
+    },
+    RemoveHeap {
+        heap: u8,
+        offset: u16,
+    },
+    DrainHeap {
+        heap: u8,
+        offset: u16,
+    },
     SetLimit(Size),
-    Map { heap: u8, size: u8 },
+    Map {
+        heap: u8,
+        size: u8,
+    },
     Walk,
     Reset,
 }
@@ -71,18 +106,33 @@ enum MisusedCall {
     UsableSize,
 }
 
+#[derive(Clone, Copy, Debug, Arbitrary)]
+enum DamagedCall {
+    Release,
+    ReleaseSized(Size),
+    ReleaseMany,
+    Resize(Size),
+}
+
 /// What the misuse handler was told of last, and how often it was called.
 #[derive(Default)]
 struct Reported {
     calls: u64,
     pointer: usize,
     status: Option<Status>,
+    /// Where something wrote to free memory, found in a call that had nothing to do with it.
+    found: Option<usize>,
 }
 
 unsafe extern "C" fn report(misuse: *const Misuse, context: *mut c_void) {
     // SAFETY: the misuse is shown for this call, and the context is the pool's `Reported`.
     let (misuse, reported) = unsafe { (&*misuse, &mut *context.cast::<Reported>()) };
     reported.calls += 1;
+    if misuse.pool.is_null() {
+        assert_eq!(misuse.status, Status::WrittenAfterRelease);
+        assert_eq!(reported.found.replace(misuse.pointer.addr()), None);
+        return;
+    }
     reported.pointer = misuse.pointer.addr();
     reported.status = Some(misuse.status);
 }
@@ -98,6 +148,7 @@ struct World {
     blocks: Blocks,
     freed: Vec<usize>,
     limited: bool,
+    poison: Option<Poison>,
     failures: u64,
     misuses: u64,
     reported: Box<Reported>,
@@ -113,12 +164,14 @@ impl World {
         let pool = unsafe {
             match kind {
                 Kind::Plain => hl_pool_new(),
-                Kind::SingleThreaded { limit } => {
-                    limited = limit.bytes() != 0;
+                Kind::Configured { hardened, limit } => {
+                    let limit = limit.map_or(0, Size::bytes);
+                    limited = limit != 0;
+                    let hardened = if *hardened { HARDENED } else { 0 };
                     hl_pool_new_with(&Config {
                         struct_size: size_of::<Config>(),
-                        flags: SINGLE_THREADED,
-                        limit: limit.bytes(),
+                        flags: SINGLE_THREADED | hardened,
+                        limit,
                     })
                 }
                 Kind::InMemory(heap) => {
@@ -146,9 +199,10 @@ impl World {
             draining: Vec::new(),
             other,
             other_heap,
-            blocks: Blocks::default(),
+            blocks: Blocks::of_pool(matches!(kind, Kind::Configured { hardened: true, .. })),
             freed: Vec::new(),
             limited,
+            poison: None,
             failures: 0,
             misuses: 0,
             reported,
@@ -194,10 +248,9 @@ impl World {
     fn address(&self, wrong: &Wrong) -> usize {
         match *wrong {
             Wrong::Null => 0,
-            Wrong::Interior { pick, offset } => self
-                .blocks
-                .pick(pick)
-                .map_or(0, |block| block.address() + offset.bytes() % block.usable),
+            Wrong::Interior { pick, offset } => {
+                self.blocks.pick(pick).map_or(0, |block| block.inside(offset.bytes()))
+            }
             Wrong::Freed(pick) => match self.freed.len() {
                 0 => 0,
                 len => self.freed[usize::from(pick) % len],
@@ -231,7 +284,7 @@ impl World {
         assert!(pointer.addr().is_multiple_of(alignment));
         let usable = self.usable(pointer);
         let inside = |region: &Region| {
-            region.holds(pointer.addr()) && region.holds(pointer.addr() + usable - 1)
+            region.holds(pointer.addr()) && region.holds(pointer.addr() + usable.max(1) - 1)
         };
         assert!(self.regions().any(inside), "{pointer:p} is in no heap");
         let drained = self
@@ -240,7 +293,7 @@ impl World {
             .zip(&self.draining)
             .any(|(heap, draining)| *draining && heap.holds(pointer.addr()));
         assert!(!drained, "{pointer:p} is in a heap that drains");
-        self.blocks.insert(pointer, size, usable);
+        self.blocks.insert_aligned(pointer, size, usable, alignment);
     }
 
     /// An allocation was refused; `None` is a size that can't be counted.
@@ -259,7 +312,9 @@ impl World {
                 let drained = self.draining.contains(&true);
                 if !drained && !self.limited && alignment <= 16 {
                     let largest = stats(self.pool).largest_free_block;
-                    assert!(size.is_some_and(|size| size.max(1) > largest), "{largest} are free");
+                    let least = if self.blocks.are_hardened() { 24 } else { 0 };
+                    let needed = size.map(|size| (size + least).max(1));
+                    assert!(needed.is_some_and(|needed| needed > largest), "{largest} are free");
                 }
             }
             status => panic!("an allocation failed with {status:?}"),
@@ -310,6 +365,61 @@ impl World {
         self.expect_misuse(address, verdict);
     }
 
+    fn hardened_block(&self, pick: u8) -> Option<Block> {
+        self.blocks.pick(pick).filter(|_| self.blocks.are_hardened())
+    }
+
+    /// What is written beside a block is found by every call that would release it, which changes nothing.
+    fn write_beside(&mut self, block: Block, beside: Beside, call: DamagedCall) {
+        let pool = self.pool;
+        let damage = beside.write(&block);
+        // SAFETY: the pool is live, and refuses the block.
+        let status = unsafe {
+            match call {
+                DamagedCall::Release => hl_release(pool, block.pointer),
+                DamagedCall::ReleaseSized(size) => {
+                    hl_release_sized(pool, block.pointer, size.bytes())
+                }
+                DamagedCall::ReleaseMany => {
+                    let mut slots = [null_mut(), block.pointer];
+                    assert_eq!(hl_release_many(pool, slots.as_mut_ptr(), 2), 1);
+                    assert_eq!(slots, [null_mut(), block.pointer]);
+                    hl_last_error()
+                }
+                DamagedCall::Resize(size) => {
+                    assert!(hl_resize(pool, block.pointer, size.bytes()).is_null());
+                    reason()
+                }
+            }
+        };
+        expect_error(status, &damage.error);
+        self.expect_misuse(block.address(), status);
+        if damage.is_defaced {
+            assert_eq!(self.usable(block.pointer), 0);
+            self.expect_misuse(block.address(), Status::Underrun);
+            assert_eq!(checked(pool), Status::Underrun);
+        } else {
+            assert_eq!(self.usable(block.pointer), block.size);
+            expect_error(checked(pool), &damage.error);
+        }
+        damage.undo();
+    }
+
+    /// What was written to free memory is found once, when the memory is used again.
+    fn expect_found(&mut self) {
+        let found = self.reported.found.take();
+        let Some(poison) = self.poison else { return assert_eq!(found, None) };
+        if let Some(address) = found {
+            assert_eq!(address, poison.address());
+            self.misuses += 1;
+            self.poison = None;
+        } else if !self.regions().any(|region| region.holds(poison.address())) {
+            self.poison = None;
+        } else {
+            assert!(poison.is_there(), "{poison:?} is not found");
+        }
+    }
+
     fn release_many(&mut self, picks: &[u8], wrong: &Wrong) {
         let wrong = self.address(wrong);
         let mut slots: Vec<*mut c_void> = Vec::new();
@@ -347,7 +457,7 @@ impl World {
         // SAFETY: the pool is live, and the block's old address is given up.
         let pointer = unsafe { hl_resize(self.pool, old.pointer, size) };
         if pointer.is_null() {
-            self.blocks.insert(old.pointer, old.size, old.usable);
+            self.blocks.put_back(old);
             self.refused(Some(size), 1);
             assert_eq!(self.usable(old.pointer), old.usable);
             return;
@@ -361,14 +471,18 @@ impl World {
     }
 
     fn release_sized(&mut self, block: Block, size: usize) {
-        // SAFETY: the pool is live, and the block is given up if it is large enough.
-        let status = unsafe { hl_release_sized(self.pool, block.pointer, size) };
-        if size > block.usable {
+        let is_refused =
+            if self.blocks.are_hardened() { size != block.size } else { size > block.usable };
+        if is_refused {
+            // SAFETY: the pool is live, and refuses the size.
+            let status = unsafe { hl_release_sized(self.pool, block.pointer, size) };
             assert_eq!(status, Status::SizeMismatch);
             self.expect_misuse(block.address(), Status::SizeMismatch);
         } else {
+            self.blocks.take(block);
+            // SAFETY: the pool is live, and the block is given up.
+            let status = unsafe { hl_release_sized(self.pool, block.pointer, size) };
             assert_eq!(status, Status::Ok);
-            // Its contents are the pool's by now.
             self.released(block);
         }
     }
@@ -407,6 +521,8 @@ impl World {
         // SAFETY: the pool is live.
         let status =
             unsafe { hl_remove_heap(self.pool, std::ptr::without_provenance_mut(address)) };
+        // Nothing waits any more.
+        assert_eq!(stats(self.pool).live_blocks, self.blocks.len());
         if live {
             return assert_eq!(status, Status::HeapInUse);
         }
@@ -488,14 +604,27 @@ impl World {
                 }
                 Call::ReleaseSized(pick, size) => {
                     if let Some(block) = self.blocks.pick(pick) {
-                        if size.bytes() <= block.usable {
-                            self.blocks.take(block);
-                        }
-                        self.release_sized(block, size.bytes());
+                        // Where only the right size will do, most calls give it.
+                        let size = if self.blocks.are_hardened() && pick % 4 != 0 {
+                            block.size
+                        } else {
+                            size.bytes()
+                        };
+                        self.release_sized(block, size);
                     }
                 }
                 Call::ReleaseMany { ref picks, ref wrong } => self.release_many(picks, wrong),
                 Call::Misuse(ref wrong, call) => self.misuse(wrong, call),
+                Call::WriteBeside { pick, beside, call } => {
+                    if let Some(block) = self.hardened_block(pick) {
+                        self.write_beside(block, beside, call);
+                    }
+                }
+                Call::WriteToFree { ref wrong, byte } => {
+                    if self.blocks.are_hardened() && self.poison.is_none() {
+                        self.poison = Poison::put(pool, self.address(wrong), byte);
+                    }
+                }
                 Call::UsableSize(pick) => {
                     if let Some(block) = self.blocks.pick(pick) {
                         assert_eq!(hl_usable_size(pool, block.pointer), block.usable);
@@ -534,6 +663,7 @@ impl World {
                 Call::Reset => {
                     self.blocks.clear();
                     assert_eq!(hl_pool_reset(pool), Status::Ok);
+                    self.poison = None;
                     self.draining.fill(false);
                 }
             }
@@ -541,13 +671,16 @@ impl World {
         self.check_books();
     }
 
-    fn check_books(&self) {
-        check(self.pool);
+    fn check_books(&mut self) {
+        self.expect_found();
+        match self.poison {
+            Some(poison) => poison.check(self.pool),
+            None => check(self.pool),
+        }
         let stats = stats(self.pool);
         let at_home = usize::from(self.home.is_some());
         assert_eq!(stats.heaps, self.heaps.len() + at_home);
-        assert_eq!(stats.live_blocks, self.blocks.len());
-        assert_eq!(stats.live_bytes, self.blocks.usable_bytes());
+        expect_live(&stats, &self.blocks);
         assert_eq!(stats.failures, self.failures);
         assert_eq!(stats.misuses, self.misuses);
         assert_eq!(self.reported.calls, self.misuses);
@@ -558,6 +691,9 @@ impl World {
         let live: Vec<_> = shown.map(|shown| (shown.address, shown.size)).collect();
         let known: Vec<_> = self.blocks.iter().map(|b| (b.address(), b.usable)).collect();
         assert_eq!(live, known);
+        if self.blocks.are_hardened() {
+            expect_zeroes(self.pool, self.poison);
+        }
     }
 
     fn end(mut self) {
@@ -567,12 +703,14 @@ impl World {
         for block in blocks {
             // SAFETY: the pool is live, and the block is not used any more.
             assert_eq!(unsafe { hl_release(self.pool, block.pointer) }, Status::Ok);
+            self.expect_found();
         }
         while let Some(heap) = self.heap(0) {
             // SAFETY: the pool is live.
             let status = unsafe { hl_remove_heap(self.pool, self.heaps[heap].pointer()) };
             assert_eq!(status, Status::Ok);
             self.heaps.remove(heap);
+            self.expect_found();
         }
         // SAFETY: nobody uses the pools any more.
         unsafe {

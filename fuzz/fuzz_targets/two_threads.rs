@@ -1,20 +1,24 @@
 //! Two threads run two scripts on one pool. Blocks lie in a table that both share, so that each releases and
-//! resizes what the other has allocated, while heaps come and go.
+//! resizes what the other has allocated, while heaps come and go. The pool may be hardened: then one writes beside
+//! a block while the other allocates, releases and checks.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
 use heapmaster_fuzz::abi::*;
-use heapmaster_fuzz::{NewHeap, Region, Size, check, reason, stats, walk};
+use heapmaster_fuzz::{
+    Beside, Block, NewHeap, Region, Size, check, checked, new_pool, reason, stats, walk,
+};
 use libfuzzer_sys::fuzz_target;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::Barrier;
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::AcqRel;
+use std::sync::atomic::Ordering::{AcqRel, SeqCst};
+use std::sync::atomic::{AtomicPtr, AtomicUsize};
 
 #[derive(Debug, Arbitrary)]
 struct Script {
+    hardened: bool,
     heap: NewHeap,
     extras: [NewHeap; 2],
     calls: [Vec<Call>; 2],
@@ -22,15 +26,47 @@ struct Script {
 
 #[derive(Debug, Arbitrary)]
 enum Call {
-    Alloc { slot: u8, size: Size },
-    AllocAligned { slot: u8, size: Size, shift: u8 },
-    AllocZeroed { slot: u8, size: Size },
-    Resize { slot: u8, size: Size },
-    Release { slot: u8 },
-    ReleaseSized { slot: u8 },
-    AllocMany { slot: u8, size: Size, count: u8 },
-    ReleaseMany { slot: u8, count: u8 },
-    Interior { slot: u8, offset: u8 },
+    Alloc {
+        slot: u8,
+        size: Size,
+    },
+    AllocAligned {
+        slot: u8,
+        size: Size,
+        shift: u8,
+    },
+    AllocZeroed {
+        slot: u8,
+        size: Size,
+    },
+    Resize {
+        slot: u8,
+        size: Size,
+    },
+    Release {
+        slot: u8,
+    },
+    ReleaseSized {
+        slot: u8,
+    },
+    AllocMany {
+        slot: u8,
+        size: Size,
+        count: u8,
+    },
+    ReleaseMany {
+        slot: u8,
+        count: u8,
+    },
+    Interior {
+        slot: u8,
+        offset: u8,
+    },
+    /// Of a hardened pool: writes beside a block, whose release is refused, and takes back what was written.
+    WriteBeside {
+        slot: u8,
+        beside: Beside,
+    },
     Extra,
     SetLimit(Size),
     Check,
@@ -49,7 +85,11 @@ struct Label {
 
 struct Shared {
     pool: Pool,
+    hardened: bool,
     slots: [AtomicPtr<c_void>; SLOTS],
+    /// How often a thread began to write beside a block, and how often one has taken that back.
+    damages: AtomicUsize,
+    repairs: AtomicUsize,
 }
 
 // SAFETY: every function of the pool may be called from any thread.
@@ -87,6 +127,34 @@ impl Shared {
         }
     }
 
+    /// The bytes to ask for: at least a label's where no more can be used.
+    fn bytes(&self, size: Size, most: usize) -> usize {
+        let least = if self.hardened { size_of::<Label>() } else { 0 };
+        size.within(most).max(least)
+    }
+
+    /// The pool's books are sound, and nothing was written beside a block, unless a thread does that meanwhile.
+    fn check(&self) {
+        let repaired = self.repairs.load(SeqCst);
+        let status = checked(self.pool);
+        if self.damages.load(SeqCst) == repaired {
+            assert_eq!(status, Status::Ok);
+        } else {
+            assert!(matches!(status, Status::Ok | Status::Overrun | Status::Underrun));
+        }
+    }
+
+    fn write_beside(&self, block: *mut c_void, beside: Beside) {
+        let (usable, _) = self.verify(block, usize::MAX);
+        self.damages.fetch_add(1, SeqCst);
+        let damage = beside.write(&Block::unaligned(block, usable));
+        // SAFETY: the pool is live, and refuses the block.
+        let status = unsafe { hl_release(self.pool, block) };
+        assert_eq!(status, damage.error.status());
+        damage.undo();
+        self.repairs.fetch_add(1, SeqCst);
+    }
+
     fn release(&self, block: *mut c_void) {
         self.verify(block, usize::MAX);
         // SAFETY: the pool is live, and the block is not used any more.
@@ -101,7 +169,11 @@ impl Part<'_> {
         let fill = self.fills;
         // SAFETY: the pool is live.
         let usable = unsafe { hl_usable_size(self.shared.pool, block) };
-        assert!(usable >= least.max(16));
+        if self.shared.hardened {
+            assert_eq!(usable, least);
+        } else {
+            assert!(usable >= least.max(16));
+        }
         // SAFETY: the block is live, ours, and has that many bytes.
         unsafe {
             block.write_bytes(fill as u8, usable);
@@ -182,17 +254,17 @@ impl Part<'_> {
         unsafe {
             match *call {
                 Call::Alloc { slot, size } => {
-                    let size = size.within(LARGEST);
+                    let size = self.shared.bytes(size, LARGEST);
                     self.hand_over(slot.into(), hl_alloc(pool, size), size);
                 }
                 Call::AllocAligned { slot, size, shift } => {
-                    let (size, alignment) = (size.within(LARGEST), 1 << (shift % 17));
+                    let (size, alignment) = (self.shared.bytes(size, LARGEST), 1 << (shift % 17));
                     let block = hl_alloc_aligned(pool, alignment, size);
                     assert!(block.addr().is_multiple_of(alignment));
                     self.hand_over(slot.into(), block, size);
                 }
                 Call::AllocZeroed { slot, size } => {
-                    let size = size.within(LARGEST);
+                    let size = self.shared.bytes(size, LARGEST);
                     let block = hl_alloc_zeroed(pool, 1, size);
                     if !block.is_null() {
                         let bytes = std::slice::from_raw_parts(block.cast::<u8>(), size);
@@ -202,7 +274,7 @@ impl Part<'_> {
                 }
                 Call::Resize { slot, size } => {
                     if let Some(old) = self.shared.take(slot) {
-                        self.resize(slot, old, size.within(LARGEST));
+                        self.resize(slot, old, self.shared.bytes(size, LARGEST));
                     }
                 }
                 Call::Release { slot } => {
@@ -219,7 +291,7 @@ impl Part<'_> {
                     }
                 }
                 Call::AllocMany { slot, size, count } => {
-                    let size = size.within(LARGEST / 16);
+                    let size = self.shared.bytes(size, LARGEST / 16);
                     let mut blocks = [null_mut(); SLOTS];
                     let count = usize::from(count) % (SLOTS + 1);
                     let filled = hl_alloc_many(pool, size, count, blocks.as_mut_ptr());
@@ -242,16 +314,25 @@ impl Part<'_> {
                 }
                 Call::Interior { slot, offset } => {
                     if let Some(block) = self.shared.take(slot) {
-                        let inside = block.wrapping_byte_add(1 + usize::from(offset) % 15);
+                        let (usable, _) = self.shared.verify(block, usize::MAX);
+                        let most = usable.min(16) - 1;
+                        let inside = block.wrapping_byte_add(1 + usize::from(offset) % most);
                         assert_eq!(hl_release(pool, inside), Status::InteriorPointer);
                         self.shared.release(block);
                     }
                 }
+                Call::WriteBeside { slot, beside } if self.shared.hardened => {
+                    if let Some(block) = self.shared.take(slot) {
+                        self.shared.write_beside(block, beside);
+                        self.shared.release(block);
+                    }
+                }
+                Call::WriteBeside { .. } => {}
                 Call::Extra => self.extra(),
                 Call::SetLimit(size) => {
                     assert_eq!(hl_pool_set_limit(pool, size.bytes()), Status::Ok);
                 }
-                Call::Check => check(pool),
+                Call::Check => self.shared.check(),
                 Call::Walk => _ = walk(pool),
             }
         }
@@ -260,11 +341,16 @@ impl Part<'_> {
 
 fuzz_target!(|script: Script| {
     let heap = script.heap.usable_region();
-    // SAFETY: it takes nothing.
-    let pool = unsafe { hl_pool_new() };
+    let pool = new_pool(if script.hardened { HARDENED } else { 0 });
     // SAFETY: the region outlives the heap.
     assert_eq!(unsafe { hl_add_heap(pool, heap.pointer(), heap.size()) }, Status::Ok);
-    let shared = Shared { pool, slots: [const { AtomicPtr::new(null_mut()) }; SLOTS] };
+    let shared = Shared {
+        pool,
+        hardened: script.hardened,
+        slots: [const { AtomicPtr::new(null_mut()) }; SLOTS],
+        damages: AtomicUsize::new(0),
+        repairs: AtomicUsize::new(0),
+    };
     let both = Barrier::new(2);
     std::thread::scope(|scope| {
         let threads = [0, 1].map(|index| {
@@ -281,10 +367,10 @@ fuzz_target!(|script: Script| {
         }
     });
     check(pool);
-    assert_eq!(stats(pool).live_blocks, 0);
     // SAFETY: nobody uses the pool any more.
     unsafe {
         assert_eq!(hl_remove_heap(pool, heap.pointer()), Status::Ok);
+        assert_eq!(stats(pool).live_blocks, 0);
         assert_eq!(hl_pool_delete(pool), Status::Ok);
     }
 });

@@ -8,6 +8,7 @@ pub use heapmaster::{BlockState, Status};
 pub type Pool = *mut c_void;
 
 pub const SINGLE_THREADED: u32 = 1;
+pub const HARDENED: u32 = 2;
 
 #[repr(C)]
 pub struct Config {

@@ -2,18 +2,23 @@
 //! must answer follows from a model of the live blocks, or else from what the header says.
 
 pub mod abi;
+mod damage;
 mod heap;
 mod model;
+mod poison;
 mod region;
 mod size;
 
+pub use damage::{Beside, Damage};
 pub use heap::NewHeap;
 pub use model::{Block, Blocks};
+pub use poison::{Poison, expect_zeroes};
 pub use region::Region;
 pub use size::{Alignment, Size};
 
 use abi::*;
-use std::ffi::c_void;
+use heapmaster::Error;
+use std::ffi::{CStr, c_void};
 
 /// Sets errno to what no call sets it to.
 pub fn untouch_errno() {
@@ -62,13 +67,48 @@ pub fn stats(pool: Pool) -> Statistics {
     statistics
 }
 
+/// A pool without heaps and limits.
+pub fn new_pool(flags: u32) -> Pool {
+    let config = Config { struct_size: size_of::<Config>(), flags, limit: 0 };
+    // SAFETY: the config is what it says.
+    let pool = unsafe { hl_pool_new_with(&config) };
+    assert!(!pool.is_null());
+    pool
+}
+
+/// The pool has these live blocks. Those of a hardened pool wear an armour, and released ones wait as live ones.
+pub fn expect_live(stats: &Statistics, blocks: &Blocks) {
+    const LEAST_ARMOUR: usize = 24;
+    const MOST_WAITING: usize = 128;
+    let (live, bytes) = (stats.live_blocks, stats.live_bytes);
+    if blocks.are_hardened() {
+        assert!((blocks.len()..=blocks.len() + MOST_WAITING).contains(&live), "{live} are live");
+        assert!(bytes >= blocks.usable_bytes() + live * LEAST_ARMOUR, "{bytes} bytes are live");
+    } else {
+        assert_eq!((live, bytes), (blocks.len(), blocks.usable_bytes()));
+    }
+}
+
+/// What `hl_pool_check` says.
+pub fn checked(pool: Pool) -> Status {
+    // SAFETY: the pool is live.
+    unsafe { hl_pool_check(pool) }
+}
+
 /// The pool's books are sound.
 pub fn check(pool: Pool) {
-    // SAFETY: the pool is live.
-    let status = unsafe { hl_pool_check(pool) };
+    assert_eq!(checked(pool), Status::Ok, "{:?}", message());
+}
+
+fn message() -> String {
     // SAFETY: the message is a C string.
-    let message = unsafe { std::ffi::CStr::from_ptr(hl_last_error_message()) };
-    assert_eq!(status, Status::Ok, "{message:?}");
+    unsafe { CStr::from_ptr(hl_last_error_message()) }.to_string_lossy().into_owned()
+}
+
+/// A call failed with this error.
+pub fn expect_error(status: Status, error: &Error) {
+    assert_eq!(status, error.status());
+    assert_eq!(message(), error.to_string());
 }
 
 /// A block as a walk shows it.

@@ -11,16 +11,33 @@ pub struct Block {
     pub size: usize,
     /// Bytes that may be used.
     pub usable: usize,
+    /// What was asked for where it began to be where it is.
+    pub alignment: usize,
     fill: u8,
 }
 
 impl Block {
+    /// A block that no alignment was asked for of.
+    pub fn unaligned(pointer: *mut c_void, size: usize) -> Block {
+        Block { pointer, size, usable: size, alignment: LEAST_ALIGNMENT, fill: 0 }
+    }
+
     pub fn address(&self) -> usize {
         self.pointer.addr()
     }
 
     pub fn end(&self) -> usize {
         self.address() + self.usable
+    }
+
+    /// Whether an address is that of a byte of the block, or, if it has none, of the block.
+    pub fn holds(&self, address: usize) -> bool {
+        address.wrapping_sub(self.address()) < self.usable.max(1)
+    }
+
+    /// The address so many bytes into the block, or as many less as it has.
+    pub fn inside(&self, offset: usize) -> usize {
+        self.address() + offset % self.usable.max(1)
     }
 
     /// Fails unless the first bytes are what was written last.
@@ -32,20 +49,47 @@ impl Block {
     }
 }
 
+/// What every block is aligned to.
+const LEAST_ALIGNMENT: usize = 16;
+
 /// The live blocks, by address.
 #[derive(Default)]
 pub struct Blocks {
     blocks: BTreeMap<usize, Block>,
     made: usize,
+    hardened: bool,
 }
 
 impl Blocks {
+    /// Of a hardened pool, if it is one.
+    pub fn of_pool(hardened: bool) -> Blocks {
+        Blocks { hardened, ..Blocks::default() }
+    }
+
+    /// Whether the blocks are a hardened pool's.
+    pub fn are_hardened(&self) -> bool {
+        self.hardened
+    }
+
     /// Notes a new block, and writes all its usable bytes.
     pub fn insert(&mut self, pointer: *mut c_void, size: usize, usable: usize) {
+        self.insert_aligned(pointer, size, usable, LEAST_ALIGNMENT);
+    }
+
+    /// The same for a block of which an alignment was asked for.
+    pub fn insert_aligned(
+        &mut self,
+        pointer: *mut c_void,
+        size: usize,
+        usable: usize,
+        alignment: usize,
+    ) {
         let address = pointer.addr();
-        assert!(usable >= size.max(1), "{usable} of {size} bytes can be used");
-        assert!(address.is_multiple_of(16), "{pointer:p} is not aligned");
-        let below = self.blocks.range(..address + usable).next_back();
+        let alignment = alignment.max(LEAST_ALIGNMENT);
+        let known = if self.hardened { usable == size } else { usable >= size.max(1) };
+        assert!(known, "{usable} of {size} bytes can be used");
+        assert!(address.is_multiple_of(alignment), "{pointer:p} is not aligned");
+        let below = self.blocks.range(..address + usable.max(1)).next_back();
         let free = below.is_none_or(|(_, block)| block.end() <= address);
         assert!(free, "the new block at {pointer:p} overlaps a live one");
         self.made += 1;
@@ -53,7 +97,14 @@ impl Blocks {
         let fill = (self.made % 251) as u8 + 1;
         // SAFETY: the block is live and new, so that nobody else uses its bytes.
         unsafe { pointer.write_bytes(fill, usable) };
-        self.blocks.insert(address, Block { pointer, size, usable, fill });
+        self.put_back(Block { pointer, size, usable, alignment, fill });
+    }
+
+    /// Notes a block that was taken out, and is as it was.
+    pub fn put_back(&mut self, block: Block) {
+        block.verify(block.usable);
+        let other = self.blocks.insert(block.address(), block);
+        assert!(other.is_none(), "two live blocks are at {:p}", block.pointer);
     }
 
     /// Takes a block out, whose contents are as they were written.
@@ -65,7 +116,9 @@ impl Blocks {
     /// The allocator has made `old`, which was taken out, hold `size` bytes, and says that it is at `pointer` now.
     pub fn insert_resized(&mut self, old: Block, pointer: *mut c_void, size: usize, usable: usize) {
         Block { pointer, ..old }.verify(old.usable.min(size));
-        self.insert(pointer, size, usable);
+        let stayed = pointer == old.pointer;
+        let alignment = if stayed { old.alignment } else { LEAST_ALIGNMENT };
+        self.insert_aligned(pointer, size, usable, alignment);
     }
 
     /// Some live block.
@@ -77,7 +130,7 @@ impl Blocks {
     /// The live block that holds an address.
     pub fn holding(&self, address: usize) -> Option<Block> {
         let (_, block) = self.blocks.range(..=address).next_back()?;
-        (address < block.end()).then_some(*block)
+        block.holds(address).then_some(*block)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Block> {

@@ -1,0 +1,73 @@
+//! What a program writes to memory of a hardened pool that it has released.
+
+use crate::abi::{Pool, Status};
+use crate::{checked, expect_error, walk};
+use heapmaster::Error;
+use std::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
+
+/// Bytes of a waiting block's header, which are not zero.
+const HEADER: usize = 16;
+
+/// A byte of free memory that was written to.
+#[derive(Clone, Copy, Debug)]
+pub struct Poison {
+    address: usize,
+    byte: u8,
+    /// The block that waits in quarantine, if it is in one: a check finds it there.
+    waiting: Option<usize>,
+}
+
+impl Poison {
+    /// Writes to an address, if it is in free memory of the pool, and not in the header of a block that waits.
+    pub fn put(pool: Pool, address: usize, byte: u8) -> Option<Poison> {
+        let free = walk(pool).into_iter().find(|shown| !shown.live && shown.holds(address))?;
+        let header = free.address..free.address + HEADER.min(free.size);
+        let waits = header.clone().any(|address| read(address) != 0);
+        if waits && header.contains(&address) {
+            return None;
+        }
+        assert_eq!(read(address), 0, "free memory of a hardened pool reads as zero");
+        let byte = byte.max(1);
+        // SAFETY: it is memory of ours that nobody uses; that is the point.
+        unsafe { with_exposed_provenance_mut::<u8>(address).write(byte) };
+        Some(Poison { address, byte, waiting: waits.then_some(free.address) })
+    }
+
+    pub fn address(&self) -> usize {
+        self.address
+    }
+
+    /// The pool's books are sound, and a check finds the byte where it is to.
+    pub fn check(&self, pool: Pool) {
+        let status = checked(pool);
+        match self.waiting {
+            Some(block) => {
+                expect_error(status, &Error::WrittenAfterRelease { pointer: self.address, block });
+            }
+            None => assert_eq!(status, Status::Ok),
+        }
+    }
+
+    /// Whether nobody has got the memory since, unless the pool was told to forget all blocks.
+    pub fn is_there(&self) -> bool {
+        read(self.address) == self.byte
+    }
+}
+
+/// All free memory of a hardened pool reads as zero, but for headers of blocks that wait, and for this.
+pub fn expect_zeroes(pool: Pool, poison: Option<Poison>) {
+    let but_for = poison.map_or(0, |poison| poison.address);
+    for free in walk(pool).into_iter().filter(|shown| !shown.live) {
+        let bytes = with_exposed_provenance::<u8>(free.address);
+        // SAFETY: all of it is in a heap of ours, and nobody uses it.
+        let bytes = unsafe { std::slice::from_raw_parts(bytes, free.size) };
+        let written =
+            (HEADER..free.size).find(|&at| bytes[at] != 0 && free.address + at != but_for);
+        assert_eq!(written, None, "in the free block at {:#x}", free.address);
+    }
+}
+
+fn read(address: usize) -> u8 {
+    // SAFETY: it is in a heap of ours.
+    unsafe { with_exposed_provenance::<u8>(address).read() }
+}
