@@ -276,7 +276,7 @@ impl World {
     }
 
     fn expect_reason(&self, size: usize, alignment: usize) {
-        let possible = size <= isize::MAX as usize;
+        let possible = self.blocks.borrow().may_be(Some(size), alignment);
         match reason() {
             Status::BadAlignment => assert!(!alignment.is_power_of_two()),
             Status::SizeOverflow => assert!(!possible),

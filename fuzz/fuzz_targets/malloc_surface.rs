@@ -5,17 +5,23 @@
 //! The library is loaded by `dlopen` from the path in `HEAPMASTER_MALLOC`, so that it is an allocator beside
 //! that of the fuzzer. One thread runs at a time, which makes a script do the same each time, but for where in the
 //! library's heap the scripts before it have left room.
+//!
+//! With `HEAPMASTER_HARDENED=yes` in the environment the library is hardened: then sizes are exact, released blocks
+//! wait, and what is written beside a block or to a released one is found. What allocated a block is not judged in a
+//! process whose operators are those of libstdc++.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
 use heapmaster_fuzz::abi::{Pool, Statistics, Status};
-use heapmaster_fuzz::{Alignment, Block, Blocks, Size, errno, errno_is_untouched, untouch_errno};
+use heapmaster_fuzz::{
+    Alignment, Block, Blocks, MOST_WAITING, Size, errno, errno_is_untouched, untouch_errno,
+};
 use libfuzzer_sys::fuzz_target;
 use std::ffi::{CString, c_int, c_void};
-use std::ptr::{null_mut, with_exposed_provenance_mut};
-use std::sync::OnceLock;
+use std::ptr::{null_mut, with_exposed_provenance, with_exposed_provenance_mut};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{LazyLock, OnceLock};
 use std::thread::JoinHandle;
 
 #[derive(Debug, Arbitrary)]
@@ -66,6 +72,23 @@ enum Call {
     FreeSized(u8),
     FreeAlignedSized(u8, Size),
     UsableSize(u8),
+    New(Size),
+    Delete(u8),
+    /// Hardened: writes beside a block, makes a call with it, and takes back what was written.
+    WriteBeside {
+        pick: u8,
+        behind: bool,
+        offset: u8,
+        mask: u8,
+        realloc: Option<Size>,
+    },
+    /// Hardened: a thread releases a block, which is written to, and then others, or ends.
+    WriteToFreed {
+        size: u16,
+        offset: u16,
+        byte: u8,
+        ends: bool,
+    },
     Misuse(Wrong, MisusedCall),
     /// The thread ends; another takes its place when it is needed.
     End,
@@ -91,6 +114,7 @@ enum MisusedCall {
 /// Declares the functions that are looked up in the library.
 macro_rules! library {
     ($($name:ident: $type:ty;)+) => {
+        #[allow(non_snake_case, reason = "C++ names")]
         struct Library {
             $($name: $type,)+
         }
@@ -143,15 +167,28 @@ library! {
     free_aligned_sized: unsafe extern "C" fn(Pointer, usize, usize);
     malloc_usable_size: unsafe extern "C" fn(Pointer) -> usize;
     malloc_trim: unsafe extern "C" fn(usize) -> c_int;
+    _Znwm: unsafe extern "C" fn(usize) -> Pointer;
+    _ZdlPv: unsafe extern "C" fn(Pointer);
     hl_default_pool: unsafe extern "C" fn() -> Pool;
     hl_pool_stats: unsafe extern "C" fn(Pool, *mut Statistics) -> Status;
     hl_pool_check: unsafe extern "C" fn(Pool) -> Status;
+    hl_owns: unsafe extern "C" fn(Pool, *const c_void) -> bool;
 }
 
 static LIBRARY: OnceLock<Library> = OnceLock::new();
 
+/// What the library had when it was loaded.
+static AT_FIRST: OnceLock<Statistics> = OnceLock::new();
+
 fn library() -> &'static Library {
     LIBRARY.get().expect("the library is loaded first of all")
+}
+
+/// Whether the library is hardened.
+fn is_hardened() -> bool {
+    static HARDENED: LazyLock<bool> =
+        LazyLock::new(|| std::env::var("HEAPMASTER_HARDENED").is_ok_and(|value| value == "yes"));
+    *HARDENED
 }
 
 /// A thread that makes calls one by one.
@@ -177,6 +214,16 @@ impl Worker {
             }
         });
         Worker { calls, answers, thread }
+    }
+
+    fn ask(&self, call: impl FnOnce(&'static Library) -> usize + Send + 'static) -> Answer {
+        let call = move || {
+            untouch_errno();
+            let value = call(library());
+            Answer { value, errno: (!errno_is_untouched()).then(errno) }
+        };
+        self.calls.send(Box::new(call)).expect("the thread lives");
+        self.answers.recv().expect("the thread answers")
     }
 
     fn end(self) {
@@ -238,14 +285,7 @@ impl World {
         call: impl FnOnce(&'static Library) -> usize + Send + 'static,
     ) -> Answer {
         let worker = &mut self.threads[usize::from(thread) % Self::THREADS];
-        let worker = worker.get_or_insert_with(Worker::start);
-        let call = move || {
-            untouch_errno();
-            let value = call(library());
-            Answer { value, errno: (!errno_is_untouched()).then(errno) }
-        };
-        worker.calls.send(Box::new(call)).expect("the thread lives");
-        worker.answers.recv().expect("the thread answers")
+        worker.get_or_insert_with(Worker::start).ask(call)
     }
 
     /// Has a thread make a call that returns a pointer.
@@ -278,7 +318,7 @@ impl World {
             return;
         }
         if let (Some(block), Some(size)) = (self.allocate(thread, &wanted, call), wanted.size) {
-            self.blocks.insert(block, size, usable_size(block));
+            self.blocks.insert_aligned(block, size, usable_size(block), wanted.alignment);
         }
     }
 
@@ -321,16 +361,15 @@ impl World {
             (Some(block), Some(size)) => {
                 self.blocks.insert_resized(old, block, size, usable_size(block));
             }
-            _ => self.blocks.insert(old.pointer, old.size, old.usable),
+            _ => self.blocks.put_back(old),
         }
     }
 
     fn address(&self, wrong: &Wrong) -> usize {
         match *wrong {
-            Wrong::Interior { pick, offset } => self
-                .blocks
-                .pick(pick)
-                .map_or(0, |block| block.address() + offset.bytes() % block.usable),
+            Wrong::Interior { pick, offset } => {
+                self.blocks.pick(pick).map_or(0, |block| block.inside(offset.bytes()))
+            }
             Wrong::Freed(pick) => match self.freed.len() {
                 0 => 0,
                 len => self.freed[usize::from(pick) % len],
@@ -515,6 +554,41 @@ impl World {
                 }
                 assert_eq!(usable_size(null_mut()), 0);
             }
+            Call::New(size) => {
+                // It would throw.
+                let size = size.within(Self::CERTAIN);
+                // SAFETY: it takes no pointer.
+                self.insert(thread, Wanted::bytes(size), move |library| unsafe {
+                    (library._Znwm)(size)
+                });
+            }
+            Call::Delete(pick) => {
+                if let Some(block) = self.blocks.pick(pick) {
+                    let before = misuses();
+                    // SAFETY: the block is live, and not used any more.
+                    self.release(thread, block, |library, block| unsafe {
+                        (library._ZdlPv)(block)
+                    });
+                    assert_eq!(misuses(), before, "what is not judged is counted");
+                }
+            }
+            Call::WriteBeside { pick, behind, offset, mask, realloc } => {
+                if let Some(block) = self.blocks.pick(pick).filter(|_| is_hardened()) {
+                    let offset = usize::from(offset);
+                    let byte = if behind {
+                        byte_behind(&block, offset % 8)
+                    } else {
+                        byte_before(&block, 1 + offset % 16)
+                    };
+                    if let Some(byte) = byte {
+                        self.write_beside(thread, block, byte, mask.max(1), realloc);
+                    }
+                }
+            }
+            Call::WriteToFreed { size, offset, byte, ends } if is_hardened() => {
+                write_to_freed(usize::from(size) % 16_000 + 1, offset.into(), byte.max(1), ends);
+            }
+            Call::WriteToFreed { .. } => {}
             Call::Misuse(ref wrong, call) => self.misuse(thread, wrong, call),
             Call::End => {
                 if let Some(worker) = self.threads[usize::from(thread) % Self::THREADS].take() {
@@ -539,9 +613,14 @@ impl World {
         size: usize,
         call: impl FnOnce(&'static Library, Pointer, usize) + Send + 'static,
     ) {
-        // No block is more than twice as large as what was asked for, unless it was aligned to more, which these
-        // calls don't say.
-        if size <= block.usable && block.usable / 2 <= size.max(16) {
+        let is_true = if is_hardened() {
+            size == block.size
+        } else {
+            // No block is more than twice as large as what was asked for, unless it was aligned to more, which these
+            // calls don't say.
+            size <= block.usable && block.usable / 2 <= size.max(16)
+        };
+        if is_true {
             // The block is live, and not used any more.
             return self.release(thread, block, move |library, block| call(library, block, size));
         }
@@ -554,6 +633,42 @@ impl World {
         });
         assert_eq!(answer.errno, None);
         assert_eq!(misuses(), before + 1, "a wrong size is accepted");
+        assert_eq!(usable_size(block.pointer), block.usable);
+    }
+
+    /// A byte beside a block is written to, and the block can't be released until that is taken back.
+    fn write_beside(
+        &mut self,
+        thread: u8,
+        block: Block,
+        byte: *mut u8,
+        mask: u8,
+        realloc: Option<Size>,
+    ) {
+        let before = misuses();
+        // SAFETY: it is a byte of the block's armour, which nobody else changes.
+        unsafe { *byte ^= mask };
+        let address = block.pointer.expose_provenance();
+        let answer = self.ask(thread, move |library| {
+            let block = with_exposed_provenance_mut(address);
+            // SAFETY: the library refuses the block.
+            unsafe {
+                match realloc {
+                    Some(size) => (library.realloc)(block, size.bytes()).addr(),
+                    None => {
+                        (library.free)(block);
+                        0
+                    }
+                }
+            }
+        });
+        assert_eq!(answer.value, 0);
+        assert_eq!(misuses(), before + 1, "what was written is not found");
+        if is_in_pool(address) {
+            assert!(matches!(checked(), Status::Overrun | Status::Underrun));
+        }
+        // SAFETY: as above.
+        unsafe { *byte ^= mask };
         assert_eq!(usable_size(block.pointer), block.usable);
     }
 
@@ -595,6 +710,78 @@ impl World {
     }
 }
 
+/// The byte at an offset behind a block, if it is sure to be no page that is closed.
+fn byte_behind(block: &Block, offset: usize) -> Option<*mut u8> {
+    let end = block.address() + block.size;
+    let is_open = block.size > 0 && (end + offset) / PAGE == (end - 1) / PAGE;
+    is_open.then(|| block.pointer.wrapping_byte_add(block.size + offset).cast())
+}
+
+/// The same before a block. The page before one of the pool has its header, the page before a sampled one is closed.
+fn byte_before(block: &Block, before: usize) -> Option<*mut u8> {
+    let address = block.address();
+    let is_open = (address - before) / PAGE == address / PAGE || is_in_pool(address);
+    (block.size > 0 && is_open).then(|| block.pointer.wrapping_byte_sub(before).cast())
+}
+
+/// A thread writes to a block that it has released. That is found when the block's memory is used again, and before
+/// by a check if the thread has ended.
+fn write_to_freed(size: usize, offset: usize, byte: u8, ends: bool) {
+    /// More than wait, also if some are sampled, which don't.
+    const OTHERS: usize = 400;
+    let before = misuses();
+    let worker = Worker::start();
+    let answer = worker.ask(move |library| {
+        // SAFETY: the block is not used any more, but for what this is about.
+        unsafe {
+            let block = (library.malloc)(size);
+            (library.free)(block);
+            block.expose_provenance()
+        }
+    });
+    // The page of one that is sampled is closed.
+    if !is_in_pool(answer.value) {
+        return worker.end();
+    }
+    let address = answer.value + offset % size;
+    let written = with_exposed_provenance_mut::<u8>(address);
+    // SAFETY: the block waits, so nobody uses it.
+    unsafe {
+        assert_eq!(*written, 0, "a released block reads as zero");
+        *written = byte;
+    }
+    if ends {
+        worker.end();
+        assert_eq!(checked(), Status::WrittenAfterRelease);
+        // SAFETY: as above.
+        unsafe { *written = 0 };
+        assert_eq!(misuses(), before);
+    } else {
+        // SAFETY: the blocks are not used.
+        worker.ask(|library| unsafe {
+            for _ in 0..OTHERS {
+                (library.free)((library.malloc)(16));
+            }
+            0
+        });
+        assert_eq!(misuses(), before + 1, "what was written is not found");
+        worker.end();
+    }
+}
+
+const PAGE: usize = 4096;
+
+/// Whether the address is the pool's: neither that of a sampled block nor that of one of 0 bytes.
+fn is_in_pool(address: usize) -> bool {
+    // SAFETY: the default pool is always live.
+    unsafe { (library().hl_owns)((library().hl_default_pool)(), with_exposed_provenance(address)) }
+}
+
+fn checked() -> Status {
+    // SAFETY: the default pool is always live.
+    unsafe { (library().hl_pool_check)((library().hl_default_pool)()) }
+}
+
 fn usable_size(block: Pointer) -> usize {
     // SAFETY: the block is live, or null.
     unsafe { (library().malloc_usable_size)(block) }
@@ -617,16 +804,16 @@ fn misuses() -> u64 {
 fuzz_target!(
     init: {
         LIBRARY.get_or_init(Library::load);
+        AT_FIRST.get_or_init(stats);
     },
     |steps: Vec<Step>| {
-        let before = stats().live_blocks;
-        let mut world = World::default();
+        let mut world = World { blocks: Blocks::of_pool(is_hardened()), ..World::default() };
         for step in &steps {
             world.step(step);
+            assert_eq!(checked(), Status::Ok);
         }
         world.end();
-        assert_eq!(stats().live_blocks, before);
-        // SAFETY: the default pool is always live.
-        assert_eq!(unsafe { (library().hl_pool_check)((library().hl_default_pool)()) }, Status::Ok);
+        let lost = stats().live_blocks - AT_FIRST.get().map_or(0, |at_first| at_first.live_blocks);
+        assert!(lost <= if is_hardened() { MOST_WAITING } else { 0 }, "{lost} blocks are lost");
     }
 );

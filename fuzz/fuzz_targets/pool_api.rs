@@ -298,7 +298,7 @@ impl World {
 
     /// An allocation was refused; `None` is a size that can't be counted.
     fn refused(&mut self, size: Option<usize>, alignment: usize) {
-        let impossible = size.is_none_or(|size| size > isize::MAX as usize);
+        let impossible = !self.blocks.may_be(size, alignment);
         match reason() {
             Status::BadAlignment => assert!(!alignment.is_power_of_two()),
             Status::SizeOverflow => assert!(impossible),

@@ -76,10 +76,12 @@ pub fn new_pool(flags: u32) -> Pool {
     pool
 }
 
-/// The pool has these live blocks. Those of a hardened pool wear an armour, and released ones wait as live ones.
+/// Released blocks of a hardened pool that wait as live ones.
+pub const MOST_WAITING: usize = 128;
+
+/// The pool has these live blocks. Those of a hardened pool wear an armour, and others may wait.
 pub fn expect_live(stats: &Statistics, blocks: &Blocks) {
     const LEAST_ARMOUR: usize = 24;
-    const MOST_WAITING: usize = 128;
     let (live, bytes) = (stats.live_blocks, stats.live_bytes);
     if blocks.are_hardened() {
         assert!((blocks.len()..=blocks.len() + MOST_WAITING).contains(&live), "{live} are live");

@@ -52,6 +52,9 @@ impl Block {
 /// What every block is aligned to.
 const LEAST_ALIGNMENT: usize = 16;
 
+/// Bytes that a hardened block has behind those asked for.
+const LEAST_TAIL: usize = 8;
+
 /// The live blocks, by address.
 #[derive(Default)]
 pub struct Blocks {
@@ -64,6 +67,19 @@ impl Blocks {
     /// Of a hardened pool, if it is one.
     pub fn of_pool(hardened: bool) -> Blocks {
         Blocks { hardened, ..Blocks::default() }
+    }
+
+    /// Whether the pool can have a block of so many bytes; `None` are more than can be counted.
+    pub fn may_be(&self, size: Option<usize>, alignment: usize) -> bool {
+        /// What the header of a hardened block has room for.
+        const MOST_HARDENED: usize = (1 << 44) - 1;
+        let bytes = match size {
+            Some(size) if self.hardened && size <= MOST_HARDENED => size
+                .checked_add(alignment.max(LEAST_ALIGNMENT))
+                .and_then(|bytes| bytes.checked_add(LEAST_TAIL)),
+            size => size.filter(|_| !self.hardened),
+        };
+        bytes.is_some_and(|bytes| bytes <= isize::MAX as usize)
     }
 
     /// Whether the blocks are a hardened pool's.
