@@ -187,9 +187,11 @@ static void impossible_sizes_are_enomem(void) {
             CHECK_FAILS(aligned_alloc(alignment, size), ENOMEM);
         }
     }
-    /* The alignment alone is too much. */
-    CHECK_FAILS(memalign((size_t)1 << 62, 1), ENOMEM);
-    CHECK_FAILS(aligned_alloc((size_t)1 << 63, 1), ENOMEM);
+    /* The alignment alone is too much, also of a block without bytes. */
+    for (int shift = 47; shift < 64; shift++) {
+        CHECK_FAILS(memalign((size_t)1 << shift, 0), ENOMEM);
+        CHECK_FAILS(aligned_alloc((size_t)1 << shift, 1), ENOMEM);
+    }
 }
 
 static void a_product_that_overflows_is_enomem(void) {

@@ -4,7 +4,7 @@
 use super::{MemoryPool, default_pool, reserve};
 use crate::armour::{Key, PAGE, Quarantine, Region, first_nonzero};
 use crate::os;
-use crate::pool::{Backing, BlockState, Guards, Hardened};
+use crate::pool::{Backing, BlockState, Guards, Hardened, MAX_RESERVATION};
 use crate::slab::SPAN_GRANULE_SHIFT;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
@@ -89,8 +89,9 @@ fn add_untouchable_heap(pool: &MemoryPool, _size: usize, alignment: usize) -> bo
     const MOST: usize = 64 << 20;
     let fair = os::memory_limit().map_or(MOST, |limit| MOST.min(limit / 64));
     // Twice the alignment has an aligned block, wherever it lies.
-    let mut size = fair.max(alignment.saturating_mul(2));
-    while size >= 1 << SPAN_GRANULE_SHIFT {
+    let least = alignment.saturating_mul(2).max(1 << SPAN_GRANULE_SHIFT);
+    let mut size = fair.max(least);
+    while (least..=MAX_RESERVATION).contains(&size) {
         if let Ok(reservation) = reserve(size) {
             // SAFETY: it has just been reserved, is nobody else's, and is given back with the heap.
             if unsafe { pool.add_reservation(reservation, &UNTOUCHABLE_BACKING) }.is_ok() {
