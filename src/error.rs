@@ -327,6 +327,16 @@ impl Error {
         }
     }
 
+    /// The same of a request for so many bytes, which was made larger before it was refused.
+    pub(crate) const fn about(self, size: usize) -> Error {
+        match self {
+            Error::OutOfMemory { .. } => Error::OutOfMemory { size },
+            Error::LimitReached { used, limit, .. } => Error::LimitReached { size, used, limit },
+            Error::SizeOverflow { .. } => Error::SizeOverflow { count: 1, size },
+            error => error,
+        }
+    }
+
     /// The pointer that was misused, where that is what the error says.
     pub const fn misused_pointer(&self) -> Option<usize> {
         match *self {

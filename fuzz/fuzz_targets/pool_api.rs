@@ -6,6 +6,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
+use heapmaster::Error;
 use heapmaster_fuzz::abi::*;
 use heapmaster_fuzz::{
     Alignment, Beside, Block, Blocks, NewHeap, Poison, Region, Shown, Size, check, checked,
@@ -308,13 +309,14 @@ impl World {
             }
             Status::OutOfMemory => {
                 assert!(!impossible);
+                let size = size.expect("what can't be counted is impossible");
+                expect_error(Status::OutOfMemory, &Error::OutOfMemory { size });
                 self.failures += 1;
                 let drained = self.draining.contains(&true);
                 if !drained && !self.limited && alignment <= 16 {
                     let largest = stats(self.pool).largest_free_block;
                     let least = if self.blocks.are_hardened() { 24 } else { 0 };
-                    let needed = size.map(|size| (size + least).max(1));
-                    assert!(needed.is_some_and(|needed| needed > largest), "{largest} are free");
+                    assert!((size + least).max(1) > largest, "{largest} are free");
                 }
             }
             status => panic!("an allocation failed with {status:?}"),

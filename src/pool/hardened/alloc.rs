@@ -29,13 +29,14 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         } else {
             Request { size: bytes, alignment }
         };
-        let (block, fresh) = bare.take(request, false).or_else(|_| {
+        let taken = bare.take(request, false).or_else(|_| {
             // What waits in quarantine may be what is missing.
             if request.size <= self.lock().capacity {
                 self.empty_quarantine(bare);
             }
             bare.take(request, true)
-        })?;
+        });
+        let (block, fresh) = taken.map_err(|error| error.about(size))?;
         let suit = self.suit(block);
         if !fresh {
             if !suit.guarded {

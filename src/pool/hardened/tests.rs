@@ -300,6 +300,18 @@ fn a_full_heap_takes_what_waits_before_it_fails() {
 }
 
 #[test]
+fn a_refused_allocation_names_the_bytes_that_were_asked_for() {
+    with_pool(&[256 << 10], |pool| {
+        assert_eq!(pool.alloc(1 << 20), Err(Error::OutOfMemory { size: 1 << 20 }));
+        let aligned = pool.alloc_aligned(1 << 20, 1000);
+        assert_eq!(aligned, Err(Error::OutOfMemory { size: 1000 }));
+        pool.set_limit(Some(64 << 10));
+        let limited = pool.alloc(100_000);
+        assert!(matches!(limited, Err(Error::LimitReached { size: 100_000, .. })));
+    });
+}
+
+#[test]
 fn a_heap_whose_blocks_wait_can_be_removed() {
     let mut memory = region(1 << 20);
     with_pool(&[], |pool| {
