@@ -20,6 +20,31 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         bare: &impl Bare,
         wanted: Wanted,
     ) -> Result<NonNull<u8>, Error> {
+        self.alloc_from(wanted, |request| {
+            bare.take(request, false).or_else(|_| {
+                // What waits in quarantine may be what is missing.
+                if request.size <= self.lock().capacity {
+                    self.empty_quarantine(bare);
+                }
+                bare.take(request, true)
+            })
+        })
+    }
+
+    /// The same, of what the heaps have free now: nobody is asked for memory, and to find none is no failure.
+    pub(super) fn alloc_armoured_unasked(
+        &self,
+        bare: &impl Bare,
+        wanted: Wanted,
+    ) -> Result<NonNull<u8>, Error> {
+        self.alloc_from(wanted, |request| bare.take(request, false))
+    }
+
+    fn alloc_from(
+        &self,
+        wanted: Wanted,
+        take: impl FnOnce(Request) -> Result<(Region, bool), Error>,
+    ) -> Result<NonNull<u8>, Error> {
         let Wanted { size, alignment, origin, zeroed } = wanted;
         let too_large = Error::SizeOverflow { count: 1, size };
         let bytes = armour::bytes_for(size, alignment).ok_or(too_large)?;
@@ -29,14 +54,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         } else {
             Request { size: bytes, alignment }
         };
-        let taken = bare.take(request, false).or_else(|_| {
-            // What waits in quarantine may be what is missing.
-            if request.size <= self.lock().capacity {
-                self.empty_quarantine(bare);
-            }
-            bare.take(request, true)
-        });
-        let (block, fresh) = taken.map_err(|error| error.about(size))?;
+        let (block, fresh) = take(request).map_err(|error| error.about(size))?;
         let suit = self.suit(block);
         if !fresh {
             if !suit.guarded {

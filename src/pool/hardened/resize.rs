@@ -26,13 +26,16 @@ impl<R: RelaxStrategy> MemoryPool<R> {
                 if may_stay && self.resize_in_place(suit, &worn, size) {
                     return Ok(worn.user);
                 }
-                match self.alloc_armoured(bare, Wanted::bytes(size)) {
-                    Ok(new) => (worn.user, worn.size, new),
-                    Err(_) if size <= worn.size && self.resize_in_place(suit, &worn, size) => {
-                        return Ok(worn.user);
+                let wanted = Wanted::bytes(size);
+                let new = if size > worn.size {
+                    self.alloc_armoured(bare, wanted)?
+                } else {
+                    match self.alloc_armoured_unasked(bare, wanted) {
+                        Err(_) if self.resize_in_place(suit, &worn, size) => return Ok(worn.user),
+                        new => new?,
                     }
-                    Err(error) => return Err(error),
-                }
+                };
+                (worn.user, worn.size, new)
             }
             Block::Early(block) => {
                 (block.start, block.len, self.alloc_armoured(bare, Wanted::bytes(size))?)

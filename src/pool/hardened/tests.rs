@@ -300,6 +300,21 @@ fn a_full_heap_takes_what_waits_before_it_fails() {
 }
 
 #[test]
+fn a_block_gets_smaller_in_a_full_heap_without_a_failure() {
+    with_pool(&[64 << 10], |pool| {
+        let block = pool.alloc(30_000).unwrap();
+        for size in [1000, 16, 0] {
+            while pool.alloc(size).is_ok() {}
+        }
+        let failures = pool.stats().failures;
+        // SAFETY: the block is live.
+        assert_eq!(unsafe { pool.resize(block, 10) }, Ok(block));
+        assert_eq!(pool.usable_size(block), Ok(10));
+        assert_eq!(pool.stats().failures, failures);
+    });
+}
+
+#[test]
 fn a_refused_allocation_names_the_bytes_that_were_asked_for() {
     with_pool(&[256 << 10], |pool| {
         assert_eq!(pool.alloc(1 << 20), Err(Error::OutOfMemory { size: 1 << 20 }));
