@@ -16,6 +16,10 @@ use heapmaster::{Error, cache};
 #[cold]
 #[inline(never)]
 pub(crate) fn refused(function: &str, block: NonNull<u8>, error: &Error) {
+    // Whether it is one has just been judged.
+    if let Error::OriginMismatch { .. } = error {
+        cache::count_misuse();
+    }
     report(format_args!("{function}({block:p}): {error}"), error);
 }
 

@@ -152,6 +152,31 @@ fn in_report_mode_the_program_goes_on() {
 }
 
 #[test]
+fn each_refused_call_is_counted() {
+    for (case, function, _) in REFUSED {
+        for sample in ["no", "1"] {
+            let settings = [
+                HARDENED,
+                REPORT,
+                ("HEAPMASTER_SAMPLE", sample),
+                ("HEAPMASTER_STATS_AT_EXIT", "yes"),
+            ];
+            let outcome = run(case, &settings);
+            // What a sampled block is written beside may fault.
+            if outcome.success() {
+                let start = format!("heapmaster: {function}(");
+                let refused = outcome.stderr.lines().filter(|line| line.starts_with(&start));
+                let count = format!("misuses          = {:>20}\n", refused.count());
+                assert!(outcome.stderr.contains(&count), "not `{count}`: {outcome}");
+            } else {
+                assert!(sample == "1", "{outcome}");
+                assert_ended_by(&outcome, SIGSEGV);
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_sound_is_not_reported() {
     for case in SOUND {
         let outcome = run(case, &[HARDENED]);

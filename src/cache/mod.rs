@@ -501,12 +501,27 @@ pub unsafe fn release_at_once(address: usize, claim: Claim) -> bool {
 #[inline(never)]
 pub unsafe fn release_slow(block: NonNull<u8>, claim: Claim) -> Result<(), Error> {
     if sampled::holds(block.addr().get()) {
-        return sampled::release(block.addr().get(), claim);
+        return counted(sampled::release(block.addr().get(), claim));
     }
     if default_pool().is_hardened() {
         return hardened::release(block, claim);
     }
     release_bare(block)
+}
+
+/// Counts a misuse of the pool behind `malloc` that the pool itself did not see, or did not judge.
+pub fn count_misuse() {
+    default_pool().count_misuse();
+}
+
+/// Counts a refusal by others than the pool: by those who hold what is no block of it. Mismatches of origins are for
+/// the caller to judge, and count.
+fn counted<T>(result: Result<T, Error>) -> Result<T, Error> {
+    result.inspect_err(|error| {
+        if !matches!(error, Error::OriginMismatch { .. }) {
+            count_misuse();
+        }
+    })
 }
 
 /// Releases a block without an armour.
@@ -588,11 +603,11 @@ unsafe fn resize_sampled(
     claim: Claim,
 ) -> Result<NonNull<u8>, Error> {
     let address = block.addr().get();
-    let old_size = sampled::size(address)?;
+    let old_size = counted(sampled::size(address))?;
     let new = alloc_slow(Wanted::bytes(size))?;
     // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes.
     unsafe { new.copy_from_nonoverlapping(block, old_size.min(size)) };
-    sampled::release(address, claim).map(|()| new).inspect_err(|_| {
+    counted(sampled::release(address, claim)).map(|()| new).inspect_err(|_| {
         // SAFETY: nobody knows the new block.
         let _ = unsafe { release_slow(new, Claim::POOL) };
     })
@@ -604,7 +619,7 @@ unsafe fn resize_sampled(
 /// As `MemoryPool::usable_size`.
 pub fn usable_size(block: NonNull<u8>) -> Result<usize, Error> {
     if sampled::holds(block.addr().get()) {
-        return sampled::size(block.addr().get());
+        return counted(sampled::size(block.addr().get()));
     }
     if default_pool().is_hardened() {
         return hardened::usable_size(block);

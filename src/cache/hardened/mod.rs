@@ -9,7 +9,7 @@ mod objects;
 pub use objects::alloc_at_once;
 pub(super) use objects::release_at_once;
 
-use super::{Cache, caches, own, own_object, release_bare, tls};
+use super::{Cache, caches, counted, own, own_object, release_bare, tls};
 use crate::armour::{Key, Quarantine, Region, first_nonzero};
 use crate::error::{Error, Origin};
 use crate::pool::{Bare, Claim, Fault, MIN_ALIGNMENT, Request, Wanted};
@@ -122,7 +122,7 @@ pub(super) fn alloc(wanted: Wanted) -> Result<NonNull<u8>, Error> {
 pub(super) fn release(block: NonNull<u8>, claim: Claim) -> Result<(), Error> {
     if untouchable_pool().owns(block.as_ptr()) {
         // SAFETY: the caller gives it up.
-        return unsafe { untouchable_pool().release(block) };
+        return counted(unsafe { untouchable_pool().release(block) });
     }
     // A thread that only releases has a quarantine, too.
     own();
@@ -142,7 +142,7 @@ pub(super) fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<No
 
 pub(super) fn usable_size(block: NonNull<u8>) -> Result<usize, Error> {
     if untouchable_pool().owns(block.as_ptr()) {
-        return untouchable_pool().usable_size(block).map(|_| 0);
+        return counted(untouchable_pool().usable_size(block)).map(|_| 0);
     }
     default_pool().armoured_size(&Own, block.addr().get())
 }

@@ -91,7 +91,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// Tells of a block that something wrote to after its release.
     pub(super) fn tell_written(&self, block: Region, offset: usize) {
         let block = block.start.addr().get();
-        self.lock().count_misuse();
+        self.count_misuse();
         found(&Error::WrittenAfterRelease { pointer: block + offset, block });
     }
 

@@ -52,7 +52,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// Why a pointer into a live bare block is none to its user's bytes.
     #[cold]
     fn diagnose(&self, pointer: usize, worn: Result<Worn, Damaged>) -> Error {
-        self.lock().count_misuse();
+        self.count_misuse();
         let Ok(worn) = worn else { return Error::Underrun { pointer, offset: 0 } };
         let (size, block) = (worn.size, worn.user.addr().get());
         if !worn.is_live() {
@@ -78,18 +78,19 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     #[cold]
     fn refuse(&self, suit: Suit, worn: &Worn, claim: Claim, wound: Option<Wound>) -> Error {
-        self.lock().count_misuse();
         let (pointer, size, origin) = (worn.user.addr().get(), worn.size, worn.origin);
         // Acquire: if another thread has released the block, and wiped its canaries, its tag of before is not found.
         fence(Acquire);
         // SAFETY: the header of the block could be read just now.
-        if unsafe { suit.look() } != Ok(*worn) {
-            return Error::AlreadyReleased { pointer, size };
-        }
-        match (wound, claim.size) {
+        let is_as_before = unsafe { suit.look() } == Ok(*worn);
+        let error = match (wound, claim.size) {
+            _ if !is_as_before => Error::AlreadyReleased { pointer, size },
             (Some(wound), _) => wounded(worn, wound),
             (None, Some(given)) if given != size => Error::SizeMismatch { pointer, given, size },
-            (None, _) => Error::OriginMismatch { pointer, origin },
-        }
+            // For whoever claims to judge.
+            (None, _) => return Error::OriginMismatch { pointer, origin },
+        };
+        self.count_misuse();
+        error
     }
 }

@@ -240,6 +240,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.hardened().key
     }
 
+    pub(crate) fn count_misuse(&self) {
+        self.lock().count_misuse();
+    }
+
     #[inline]
     fn suit(&self, block: Region) -> Suit {
         let Hardened { key, guards, .. } = self.hardened();

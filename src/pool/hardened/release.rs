@@ -30,7 +30,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.accept(suit, &worn, claim)?;
         // SAFETY: the caller gives it up.
         if !unsafe { suit.retire(&worn) } {
-            self.lock().count_misuse();
+            self.count_misuse();
             return Err(Error::AlreadyReleased { pointer: address, size: worn.size });
         }
         self.wipe_retired(suit, &worn);
