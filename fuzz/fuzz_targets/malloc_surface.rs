@@ -82,12 +82,11 @@ enum Call {
         mask: u8,
         realloc: Option<Size>,
     },
-    /// Hardened: a thread releases a block, which is written to, and then others, or ends.
+    /// Hardened: writes to a block that a thread has released, and takes that back.
     WriteToFreed {
         size: u16,
         offset: u16,
         byte: u8,
-        ends: bool,
     },
     Misuse(Wrong, MisusedCall),
     /// The thread ends; another takes its place when it is needed.
@@ -585,8 +584,8 @@ impl World {
                     }
                 }
             }
-            Call::WriteToFreed { size, offset, byte, ends } if is_hardened() => {
-                write_to_freed(usize::from(size) % 16_000 + 1, offset.into(), byte.max(1), ends);
+            Call::WriteToFreed { size, offset, byte } if is_hardened() => {
+                write_to_freed(usize::from(size) % 16_000 + 1, offset.into(), byte.max(1));
             }
             Call::WriteToFreed { .. } => {}
             Call::Misuse(ref wrong, call) => self.misuse(thread, wrong, call),
@@ -724,12 +723,9 @@ fn byte_before(block: &Block, before: usize) -> Option<*mut u8> {
     (block.size > 0 && is_open).then(|| block.pointer.wrapping_byte_sub(before).cast())
 }
 
-/// A thread writes to a block that it has released. That is found when the block's memory is used again, and before
-/// by a check if the thread has ended.
-fn write_to_freed(size: usize, offset: usize, byte: u8, ends: bool) {
-    /// More than wait, also if some are sampled, which don't.
-    const OTHERS: usize = 400;
-    let before = misuses();
+/// What was written to a block that a thread has released is found by a check once the thread has ended: then the
+/// block waits in the pool.
+fn write_to_freed(size: usize, offset: usize, byte: u8) {
     let worker = Worker::start();
     let answer = worker.ask(move |library| {
         // SAFETY: the block is not used any more, but for what this is about.
@@ -740,31 +736,17 @@ fn write_to_freed(size: usize, offset: usize, byte: u8, ends: bool) {
         }
     });
     // The page of one that is sampled is closed.
-    if !is_in_pool(answer.value) {
-        return worker.end();
-    }
-    let address = answer.value + offset % size;
-    let written = with_exposed_provenance_mut::<u8>(address);
-    // SAFETY: the block waits, so nobody uses it.
-    unsafe {
-        assert_eq!(*written, 0, "a released block reads as zero");
-        *written = byte;
-    }
-    if ends {
-        worker.end();
-        assert_eq!(checked(), Status::WrittenAfterRelease);
-        // SAFETY: as above.
-        unsafe { *written = 0 };
-        assert_eq!(misuses(), before);
+    if is_in_pool(answer.value) {
+        let written = with_exposed_provenance_mut::<u8>(answer.value + offset % size);
+        // SAFETY: the block waits, so nobody uses it.
+        unsafe {
+            assert_eq!(*written, 0, "a released block reads as zero");
+            *written = byte;
+            worker.end();
+            assert_eq!(checked(), Status::WrittenAfterRelease);
+            *written = 0;
+        }
     } else {
-        // SAFETY: the blocks are not used.
-        worker.ask(|library| unsafe {
-            for _ in 0..OTHERS {
-                (library.free)((library.malloc)(16));
-            }
-            0
-        });
-        assert_eq!(misuses(), before + 1, "what was written is not found");
         worker.end();
     }
 }

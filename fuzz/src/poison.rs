@@ -1,47 +1,40 @@
 //! What a program writes to memory of a hardened pool that it has released.
 
 use crate::abi::{Pool, Status};
-use crate::{checked, expect_error, walk};
+use crate::{Shown, checked, expect_error, walk};
 use heapmaster::Error;
 use std::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
-
-/// Bytes of a waiting block's header, which are not zero.
-const HEADER: usize = 16;
 
 /// A byte of free memory that was written to.
 #[derive(Clone, Copy, Debug)]
 pub struct Poison {
     address: usize,
     byte: u8,
-    /// The block that waits in quarantine, if it is in one: a check finds it there.
-    waiting: Option<usize>,
 }
 
 impl Poison {
     /// Writes to an address, if it is in free memory of the pool, and not in the header of a block that waits.
     pub fn put(pool: Pool, address: usize, byte: u8) -> Option<Poison> {
-        let free = walk(pool).into_iter().find(|shown| !shown.live && shown.holds(address))?;
-        let header = free.address..free.address + HEADER.min(free.size);
-        let waits = header.clone().any(|address| read(address) != 0);
-        if waits && header.contains(&address) {
+        let free = free_block(pool, address)?;
+        if waits(&free) && address - free.address < header_of(&free) {
             return None;
         }
         assert_eq!(read(address), 0, "free memory of a hardened pool reads as zero");
         let byte = byte.max(1);
         // SAFETY: it is memory of ours that nobody uses; that is the point.
         unsafe { with_exposed_provenance_mut::<u8>(address).write(byte) };
-        Some(Poison { address, byte, waiting: waits.then_some(free.address) })
+        Some(Poison { address, byte })
     }
 
     pub fn address(&self) -> usize {
         self.address
     }
 
-    /// The pool's books are sound, and a check finds the byte where it is to.
+    /// The pool's books are sound, and a check finds the byte as long as the block waits that it is in.
     pub fn check(&self, pool: Pool) {
         let status = checked(pool);
-        match self.waiting {
-            Some(block) => {
+        match free_block(pool, self.address).filter(waits) {
+            Some(Shown { address: block, .. }) => {
                 expect_error(status, &Error::WrittenAfterRelease { pointer: self.address, block });
             }
             None => assert_eq!(status, Status::Ok),
@@ -61,10 +54,25 @@ pub fn expect_zeroes(pool: Pool, poison: Option<Poison>) {
         let bytes = with_exposed_provenance::<u8>(free.address);
         // SAFETY: all of it is in a heap of ours, and nobody uses it.
         let bytes = unsafe { std::slice::from_raw_parts(bytes, free.size) };
+        let header = if waits(&free) { header_of(&free) } else { 0 };
         let written =
-            (HEADER..free.size).find(|&at| bytes[at] != 0 && free.address + at != but_for);
+            (header..free.size).find(|&at| bytes[at] != 0 && free.address + at != but_for);
         assert_eq!(written, None, "in the free block at {:#x}", free.address);
     }
+}
+
+fn free_block(pool: Pool, address: usize) -> Option<Shown> {
+    walk(pool).into_iter().find(|shown| !shown.live && shown.holds(address))
+}
+
+/// Whether a free block is one that waits in quarantine, and so has a header.
+fn waits(free: &Shown) -> bool {
+    (free.address..free.address + 8).any(|address| read(address) != 0)
+}
+
+/// Bytes of its header: where alignments of that many bytes may be, the start of the user's is among them.
+fn header_of(free: &Shown) -> usize {
+    if free.size > 1 << 20 { 24 } else { 16 }
 }
 
 fn read(address: usize) -> u8 {
