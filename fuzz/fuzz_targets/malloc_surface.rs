@@ -15,7 +15,7 @@
 use arbitrary::Arbitrary;
 use heapmaster_fuzz::abi::{Pool, Statistics, Status};
 use heapmaster_fuzz::{
-    Alignment, Block, Blocks, MOST_WAITING, Size, errno, errno_is_untouched, untouch_errno,
+    Alignment, Block, Blocks, MOST_WAITING, Size, are_all, errno, errno_is_untouched, untouch_errno,
 };
 use libfuzzer_sys::fuzz_target;
 use std::ffi::{CString, c_int, c_void};
@@ -444,7 +444,7 @@ impl World {
                     if !block.is_null() {
                         // SAFETY: the block has that many bytes.
                         let bytes = unsafe { std::slice::from_raw_parts(block.cast(), bytes) };
-                        assert!(bytes.iter().all(|&byte: &u8| byte == 0));
+                        assert!(are_all(bytes, 0));
                     }
                     block
                 });

@@ -9,9 +9,9 @@ use arbitrary::Arbitrary;
 use heapmaster::Error;
 use heapmaster_fuzz::abi::*;
 use heapmaster_fuzz::{
-    Alignment, Beside, Block, Blocks, NewHeap, Poison, Region, Shown, Size, check, checked,
-    errno_is_untouched, expect_error, expect_live, expect_zeroes, reason, stats, untouch_errno,
-    walk,
+    Alignment, Beside, Block, Blocks, NewHeap, Poison, Region, Shown, Size, are_all, check,
+    checked, errno_is_untouched, expect_error, expect_live, expect_zeroes, reason, stats,
+    untouch_errno, walk,
 };
 use libfuzzer_sys::fuzz_target;
 use std::ffi::{c_char, c_void};
@@ -563,7 +563,7 @@ impl World {
                     let block = hl_alloc_zeroed(pool, count, size);
                     if let (Some(total), false) = (total, block.is_null()) {
                         let bytes = std::slice::from_raw_parts(block.cast::<u8>(), total);
-                        assert!(bytes.iter().all(|&byte| byte == 0));
+                        assert!(are_all(bytes, 0));
                     }
                     self.allocated(block, total, 1);
                 }

@@ -7,7 +7,7 @@
 use arbitrary::Arbitrary;
 use heapmaster_fuzz::abi::*;
 use heapmaster_fuzz::{
-    Beside, Block, NewHeap, Region, Size, check, checked, new_pool, reason, stats, walk,
+    Beside, Block, NewHeap, Region, Size, are_all, check, checked, new_pool, reason, stats, walk,
 };
 use libfuzzer_sys::fuzz_target;
 use std::ffi::c_void;
@@ -121,7 +121,7 @@ impl Shared {
             let Label { usable, fill } = block.cast::<Label>().read();
             let usable = usable as usize;
             let bytes = std::slice::from_raw_parts(block.cast::<u8>(), usable.min(most));
-            let kept = bytes[size_of::<Label>()..].iter().all(|&byte| byte == fill as u8);
+            let kept = are_all(&bytes[size_of::<Label>()..], fill as u8);
             assert!(kept, "the contents of the block at {block:p} have changed");
             (usable, fill)
         }
@@ -268,7 +268,7 @@ impl Part<'_> {
                     let block = hl_alloc_zeroed(pool, 1, size);
                     if !block.is_null() {
                         let bytes = std::slice::from_raw_parts(block.cast::<u8>(), size);
-                        assert!(bytes.iter().all(|&byte| byte == 0));
+                        assert!(are_all(bytes, 0));
                     }
                     self.hand_over(slot.into(), block, size);
                 }

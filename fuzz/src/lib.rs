@@ -20,6 +20,14 @@ use abi::*;
 use heapmaster::Error;
 use std::ffi::{CStr, c_void};
 
+/// Whether all bytes are this one. Memory is compared with itself, for a comparison of each byte would be traced.
+pub fn are_all(bytes: &[u8], byte: u8) -> bool {
+    match bytes {
+        [] => true,
+        [first, rest @ ..] => *first == byte && *rest == bytes[..rest.len()],
+    }
+}
+
 /// Sets errno to what no call sets it to.
 pub fn untouch_errno() {
     set_errno(UNTOUCHED);

@@ -1,5 +1,6 @@
 //! What a program knows that uses an allocator: its blocks, and what it wrote into them.
 
+use crate::are_all;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 
@@ -44,7 +45,7 @@ impl Block {
     fn verify(&self, bytes: usize) {
         // SAFETY: the block is live, has that many bytes, and all of them were written.
         let bytes = unsafe { std::slice::from_raw_parts(self.pointer.cast::<u8>(), bytes) };
-        let kept = bytes.iter().all(|&byte| byte == self.fill);
+        let kept = are_all(bytes, self.fill);
         assert!(kept, "the contents of the block at {:p} have changed", self.pointer);
     }
 }

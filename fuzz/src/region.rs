@@ -1,5 +1,6 @@
 //! Memory to be handed in as a heap.
 
+use crate::are_all;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -63,7 +64,7 @@ impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: the memory has these bytes, and `new` wrote them.
         let front = unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.skipped) };
-        let kept = front.iter().all(|&byte| byte == FILL);
+        let kept = are_all(front, FILL);
         // SAFETY: `new` allocated it with this layout, and no heap is there any more.
         unsafe { dealloc(self.memory.as_ptr(), Self::layout(self.skipped, self.size)) };
         assert!(kept, "bytes in front of a heap were written to");
