@@ -344,7 +344,9 @@ impl World {
 
     fn write_beside(&self, pick: u8, beside: Beside) {
         let blocks = self.blocks.borrow();
-        let Some(block) = blocks.pick(pick).filter(|_| blocks.are_hardened()) else { return };
+        let Some(block) = blocks.pick_to_damage(pick).filter(|_| blocks.are_hardened()) else {
+            return;
+        };
         let damage = beside.write(&block);
         // SAFETY: the pool is live, and refuses the block.
         expect_error(unsafe { hl_release(self.pool, block.pointer) }, &damage.error);

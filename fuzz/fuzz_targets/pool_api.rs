@@ -368,7 +368,7 @@ impl World {
     }
 
     fn hardened_block(&self, pick: u8) -> Option<Block> {
-        self.blocks.pick(pick).filter(|_| self.blocks.are_hardened())
+        self.blocks.pick_to_damage(pick).filter(|_| self.blocks.are_hardened())
     }
 
     /// What is written beside a block is found by every call that would release it, which changes nothing.

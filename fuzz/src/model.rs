@@ -144,6 +144,17 @@ impl Blocks {
         self.blocks.values().nth(pick).copied()
     }
 
+    /// Some live block to write beside: every other pick one of those that were aligned, of which more is watched.
+    pub fn pick_to_damage(&self, pick: u8) -> Option<Block> {
+        let aligned: Vec<_> =
+            self.iter().filter(|block| block.alignment > LEAST_ALIGNMENT).collect();
+        if pick % 2 == 1 && !aligned.is_empty() {
+            Some(aligned[usize::from(pick / 2) % aligned.len()])
+        } else {
+            self.pick(pick / 2)
+        }
+    }
+
     /// The live block that holds an address.
     pub fn holding(&self, address: usize) -> Option<Block> {
         let (_, block) = self.blocks.range(..=address).next_back()?;
