@@ -17,6 +17,8 @@ const BEFORE: usize = 4096;
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub struct Beside {
     place: Place,
+    /// Every magnitude is as likely as every other.
+    magnitude: u8,
     offset: u16,
     count: u8,
     mask: u8,
@@ -44,7 +46,7 @@ impl Beside {
     /// Writes beside a live block of a pool that a program made.
     pub fn write(self, block: &Block) -> Damage {
         let (pointer, alignment) = (block.address(), block.alignment);
-        let offset = usize::from(self.offset);
+        let offset = usize::from(self.offset) >> (self.magnitude % 16);
         let (before, left) = match self.place {
             Place::Behind => {
                 let offset = offset % BEHIND;
@@ -68,7 +70,9 @@ impl Beside {
 
     fn damage(self, start: *mut u8, most: usize, error: Error, is_defaced: bool) -> Damage {
         let count = 1 + usize::from(self.count) % most;
-        let damage = Damage { start, count, mask: self.mask.max(1), error, is_defaced };
+        // Not all bits, which would make the header's tag that of a block that was released.
+        let mask = (self.mask % 0xff).max(1);
+        let damage = Damage { start, count, mask, error, is_defaced };
         damage.flip();
         damage
     }
