@@ -9,7 +9,9 @@ use std::ptr::{from_ref, null_mut};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 mod atomic {
-    pub(super) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, fence};
+    pub(super) use loom::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, fence,
+    };
 }
 
 #[path = "../src/slab/remote.rs"]
@@ -43,6 +45,8 @@ impl Span {
             inbox: Inbox {
                 top: atomic::AtomicPtr::new(null_mut()),
                 idle: atomic::AtomicBool::new(false),
+                posted: atomic::AtomicU32::new(0),
+                deserted: atomic::AtomicU32::new(0),
             },
             pool: Mutex::new(0),
         });
@@ -190,5 +194,27 @@ fn a_span_that_changes_hands_keeps_what_was_released_of_it() {
             objects += span.collect();
         }
         assert_eq!(objects, 1);
+    });
+}
+
+#[test]
+fn what_another_thread_takes_out_for_the_owner_is_collected_by_one_of_the_two() {
+    loom::model(|| {
+        let span = Span::new();
+        let releasing = {
+            let span = span.clone();
+            thread::spawn(move || {
+                span.release(0, 1);
+                span.release(0, 2);
+                // All of its objects are released: the span is deserted.
+                let mut pool = span.pool.lock().unwrap();
+                *pool += span.take();
+            })
+        };
+        let mut objects = span.take();
+        releasing.join().unwrap();
+        objects += span.take() + *span.pool.lock().unwrap();
+        assert_eq!(objects, 2);
+        assert_eq!(span.filled.load(Acquire), 0);
     });
 }

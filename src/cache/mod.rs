@@ -305,7 +305,9 @@ impl Cache {
             }
             slot.clear();
             // SAFETY: it is this cache's own (C2).
-            self.count(current, unsafe { current.as_ref() }.fall_asleep());
+            let descriptor = unsafe { current.as_ref() };
+            self.count(current, descriptor.released());
+            descriptor.fall_asleep();
         }
         if self.rooms[id.index()].get().is_none() && self.inbox.has_post() {
             self.waited.set(self.waited.get() + 1);

@@ -93,3 +93,18 @@ fn caches_are_handed_on_from_thread_to_thread() {
     assert!(made.count() < 50);
     default_pool().check().unwrap();
 }
+
+#[test]
+fn what_others_release_is_given_back_while_its_owner_waits() {
+    const SIZE: usize = 1000;
+    const BLOCKS: usize = 50_000;
+    let used = || default_pool().stats().used_bytes;
+    let blocks: Vec<_> = (0..BLOCKS).map(|_| block(SIZE)).collect();
+    let before = used();
+    thread::spawn(move || blocks.into_iter().for_each(|address| free(address, SIZE)))
+        .join()
+        .unwrap();
+    // The other tests have less than the rest.
+    assert!(before - used() > BLOCKS * SIZE * 3 / 4, "{before} -> {}", used());
+    default_pool().check().unwrap();
+}

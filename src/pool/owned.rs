@@ -7,7 +7,7 @@ use super::inner::Inner;
 use crate::buddy::Buddy;
 use crate::error::Error;
 use crate::slab::remote::{Inbox, Remote, unmarked};
-use crate::slab::{self, ClassId, Posted, Refused, Slab, Span, SpanMap};
+use crate::slab::{self, Annex, ClassId, Posted, Refused, Slab, Span, SpanMap};
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Acquire;
 use spin::RelaxStrategy;
@@ -73,6 +73,24 @@ impl<R: RelaxStrategy> Inner<R> {
             Posted::Done => {}
             Posted::Ownerless => self.deliver(span),
             Posted::Idle(inbox) => self.empty_inbox(inbox),
+            Posted::Deserted(inbox) => self.give_deserted(inbox),
+        }
+    }
+
+    /// Gives back an owner's spans of which others have released everything: he may be waiting for them to end.
+    fn give_deserted(&mut self, inbox: NonNull<Inbox>) {
+        // SAFETY: owners are never freed.
+        for remote in unsafe { inbox.as_ref() }.take() {
+            // SAFETY: what is posted lies behind a descriptor.
+            let span = unsafe { SpanMap::span_of(remote) };
+            // SAFETY: it has an object that is not collected, so it is in use, and has an annex.
+            let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
+            let (owner, _) = unmarked(descriptor.owner().load(Acquire));
+            if core::ptr::eq(owner, inbox.as_ptr()) && descriptor.is_deserted(&annex.remote) {
+                self.on_span(span, Slab::reclaim);
+            } else {
+                self.deliver(span);
+            }
         }
     }
 
@@ -135,7 +153,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     /// Releases the object that starts at `address` of a span that has another owner.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn release_remote(
         &self,
         span: NonNull<Span>,

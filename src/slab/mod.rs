@@ -46,19 +46,27 @@ use crate::bits::{Bitmap, MAX_BITS};
 use crate::buddy::{Buddy, Extent, Granule, Kind, MAX_GRANULES, Order};
 use class::MAX_SPAN_ORDER;
 use core::ptr::{NonNull, null, null_mut};
+use core::sync::atomic::Ordering::Acquire;
 use remote::{Inbox, Noted};
 
 // The room bits of the largest heap fit a bitmap.
 const _: () = assert!(CLASSES * MAX_GRANULES <= MAX_BITS);
 
 mod atomic {
-    pub(super) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, fence};
+    pub(super) use core::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, fence,
+    };
 }
 
 impl Inbox {
     /// An empty inbox, of an owner that is there.
     pub(crate) const fn new() -> Inbox {
-        Inbox { top: atomic::AtomicPtr::new(null_mut()), idle: atomic::AtomicBool::new(false) }
+        Inbox {
+            top: atomic::AtomicPtr::new(null_mut()),
+            idle: atomic::AtomicBool::new(false),
+            posted: atomic::AtomicU32::new(0),
+            deserted: atomic::AtomicU32::new(0),
+        }
     }
 }
 
@@ -92,6 +100,9 @@ pub(crate) enum Posted {
     Ownerless,
     /// It was posted to an owner that has left: the inbox is to be emptied under the lock.
     Idle(NonNull<Inbox>),
+    /// The owner's inbox has so many spans of which others have released everything that they are to be given back
+    /// under the lock: he may not come for long.
+    Deserted(NonNull<Inbox>),
 }
 
 /// Bytes of the room bits for a heap of `capacity` granules, to be aligned for `u64`.
@@ -602,7 +613,7 @@ fn is_lower(span: NonNull<Span>, other: NonNull<Span>) -> bool {
 
 /// Releases the object at `address` of a span that has another owner, or had one just now. A pointer that
 /// is no live object's is refused; so is one of no span.
-#[inline]
+#[inline(always)]
 pub(crate) fn release_remote(span: NonNull<Span>, address: usize) -> Result<Posted, Refused> {
     // SAFETY: the map has a descriptor for every granule.
     let descriptor = unsafe { span.as_ref() };
@@ -611,10 +622,33 @@ pub(crate) fn release_remote(span: NonNull<Span>, address: usize) -> Result<Post
         return Err(Refused);
     }
     // SAFETY: a span that can have an owner has an annex.
-    match unsafe { Annex::of(span).as_ref() }.remote.note(descriptor.filled(), word, bit) {
-        Noted::Twice => Err(Refused),
-        Noted::Done => Ok(Posted::Done),
-        Noted::First => Ok(post(span)),
+    let remote = &unsafe { Annex::of(span).as_ref() }.remote;
+    let posted = match remote.note(descriptor.filled(), word, bit) {
+        Noted::Twice => return Err(Refused),
+        Noted::Done => Posted::Done,
+        Noted::First => post(span),
+    };
+    // By now the span may be another one: then no harm is done.
+    if matches!(posted, Posted::Done) && descriptor.is_word_deserted(remote, word) {
+        return Ok(count_deserted(span));
+    }
+    Ok(posted)
+}
+
+/// Counts a span, of whose words one is deserted, if all are.
+#[cold]
+#[inline(never)]
+fn count_deserted(span: NonNull<Span>) -> Posted {
+    // SAFETY: as in `release_remote`.
+    let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
+    if !descriptor.is_deserted(&annex.remote) {
+        return Posted::Done;
+    }
+    let (owner, _) = remote::unmarked(descriptor.owner().load(Acquire));
+    match NonNull::new(owner) {
+        // SAFETY: owners are never freed.
+        Some(owner) if unsafe { owner.as_ref() }.count_deserted() => Posted::Deserted(owner),
+        _ => Posted::Done,
     }
 }
 

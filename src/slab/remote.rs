@@ -24,7 +24,7 @@
 //! between. The pool's lock guards the changes of an owner.
 
 // Whose they are says the module above: the models of `tests/models.rs` bring their own.
-use super::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, fence};
+use super::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, fence};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
@@ -54,7 +54,7 @@ pub(crate) enum Noted {
 
 impl Remote {
     /// Notes that the object that `bit` of `word` stands for is released.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn note(&self, filled: &AtomicU8, word: usize, bit: u64) -> Noted {
         let before = self.words[word].fetch_or(bit, AcqRel);
         if before & bit != 0 {
@@ -95,6 +95,10 @@ pub(crate) struct Inbox {
     pub(super) top: AtomicPtr<Remote>,
     /// No thread is the owner at present: who posts sees to it that the inbox is emptied.
     pub(super) idle: AtomicBool,
+    /// Spans that were posted since it was last taken from, and those of them that are deserted. Both may be a few
+    /// off.
+    pub(super) posted: AtomicU32,
+    pub(super) deserted: AtomicU32,
 }
 
 impl Inbox {
@@ -109,6 +113,7 @@ impl Inbox {
                 Err(now) => top = now,
             }
         }
+        self.posted.fetch_add(1, Relaxed);
         // Either this sees that the owner has left, or the leaving owner sees the posting.
         fence(SeqCst);
         self.idle.load(Relaxed)
@@ -120,8 +125,18 @@ impl Inbox {
         !self.top.load(Relaxed).is_null()
     }
 
+    /// Counts a deserted span that was posted. Says whether there are so many that the caller should take them out
+    /// for the owner: they are some hundred KiB, and one in eight of all that would have to be looked at.
+    pub(crate) fn count_deserted(&self) -> bool {
+        const WORTH_TAKING: u32 = 32;
+        let deserted = self.deserted.fetch_add(1, Relaxed) + 1;
+        deserted >= WORTH_TAKING.max(self.posted.load(Relaxed) / 8)
+    }
+
     /// Takes all that was posted, last first.
     pub(crate) fn take(&self) -> Posted {
+        self.posted.store(0, Relaxed);
+        self.deserted.store(0, Relaxed);
         Posted { at: self.top.swap(null_mut(), Acquire) }
     }
 

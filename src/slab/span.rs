@@ -34,6 +34,7 @@ const CURRENT: u16 = u16::MAX;
 
 /// What a span is to its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum State {
     /// Objects of its class are allocated from it.
     Current,
@@ -64,7 +65,8 @@ pub(crate) struct Span {
     free: [AtomicU64; WORDS],
     countdown: Cell<u16>,
     started: Cell<u16>,
-    state: Cell<State>,
+    /// A [`State`]. Others read it as well: see [`Span::is_deserted`].
+    state: AtomicU8,
     /// The next 16 bits of the first object's address, which are all: see `SpanMap`.
     base_high: AtomicU16,
 }
@@ -251,7 +253,7 @@ impl Span {
             filled: AtomicU8::new(0),
             countdown: Cell::new(0),
             started: Cell::new(0),
-            state: Cell::new(State::Unused),
+            state: AtomicU8::new(State::Unused as u8),
             base_high: AtomicU16::new(0),
         }
     }
@@ -261,11 +263,8 @@ impl Span {
     /// # Safety
     /// There is memory for a descriptor, initialised to anything, which nobody uses but to read what is atomic.
     pub(super) unsafe fn set_up(span: NonNull<Span>, base: NonNull<u8>, id: ClassId, order: Order) {
-        // SAFETY: the caller's promise. Every other field may have any bits.
-        let span = unsafe {
-            (&raw mut (*span.as_ptr()).state).write(Cell::new(State::Room));
-            span.as_ref()
-        };
+        // SAFETY: the caller's promise. Every field may have any bits.
+        let span = unsafe { span.as_ref() };
         span.free.iter().for_each(|word| word.store(!0, Relaxed));
         span.magic.store(id.class().magic, Relaxed);
         span.owner.store(null_mut(), Relaxed);
@@ -353,6 +352,30 @@ impl Span {
         Some((index / WORD, 1 << (index % WORD)))
     }
 
+    /// Whether others have released all objects of a span of a cache, which its owner has neither in a slot nor in a
+    /// list. Then he comes back to it only by his inbox: nothing is left of it that he could release.
+    ///
+    /// He may be about to let it fall asleep, or to collect it; so the answer counts for whoever took it out of the
+    /// inbox, which he can't meanwhile.
+    pub(crate) fn is_deserted(&self, remote: &Remote) -> bool {
+        let mut left = self.capacity();
+        let all_released = (0..WORDS).all(|word| {
+            let objects = left.min(WORD);
+            left -= objects;
+            // Acquire: who releases an object comes after its allocation, and so after the span was current.
+            remote.words[word].load(Acquire).count_ones() as usize == objects
+        });
+        // Acquire: with the release of `settle_at`. It was current when its last object was allocated, so that what is
+        // found is no earlier state than that.
+        all_released && self.state.load(Acquire) == State::Full as u8
+    }
+
+    /// Whether all objects of a word are free or released by others, as far as can be told in passing.
+    #[inline]
+    pub(super) fn is_word_deserted(&self, remote: &Remote, word: usize) -> bool {
+        self.free[word].load(Relaxed) | remote.words[word].load(Relaxed) == !0
+    }
+
     /// Whether one of the word's `bits` stands for a free object.
     pub(super) fn is_free_bit(&self, word: usize, bits: u64) -> bool {
         self.free[word].load(Relaxed) & bits != 0
@@ -393,9 +416,10 @@ impl Span {
     #[inline]
     fn settle_at(&self, state: State, countdown: u16) -> u64 {
         let released = self.released();
-        self.state.set(state);
         self.countdown.set(countdown);
         self.started.set(countdown);
+        // Release: whoever finds it asleep finds all that its owner did to it.
+        self.state.store(state as u8, Release);
         released
     }
 
@@ -418,10 +442,11 @@ impl Span {
         self.settle_at(State::Room, self.capacity() as u16 - 1)
     }
 
-    /// [`Span::settle`] of a cache's span without a free object: it is full until [`Span::waking`] are.
+    /// [`Span::settle`] of a cache's span without a free object: it is full until [`Span::waking`] are. What its owner
+    /// has released is counted before: asleep it may be [deserted](Span::is_deserted), and taken from him.
     #[inline]
-    pub(crate) fn fall_asleep(&self) -> u64 {
-        self.settle_at(State::Full, self.waking())
+    pub(crate) fn fall_asleep(&self) {
+        self.settle_at(State::Full, self.waking());
     }
 
     /// Free objects with which a cache uses a span again that was full. With a few at once its next
@@ -459,7 +484,12 @@ impl Span {
 
     #[inline]
     pub(crate) fn state(&self) -> State {
-        self.state.get()
+        match self.state.load(Relaxed) {
+            byte if byte == State::Current as u8 => State::Current,
+            byte if byte == State::Room as u8 => State::Room,
+            byte if byte == State::Full as u8 => State::Full,
+            _ => State::Unused,
+        }
     }
 
     /// Gives the span, which is posted or not, another owner.
