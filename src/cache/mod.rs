@@ -21,6 +21,7 @@
 mod caches;
 mod fork;
 mod hardened;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -30,13 +31,12 @@ pub use hardened::{alloc_at_once, change_origin, fault_at, first_wound, harden, 
 
 use crate::error::Error;
 use crate::pool::MIN_ALIGNMENT;
-use crate::pool::found;
 pub use crate::pool::{Claim, Fault, Wanted, set_found_handler};
 use crate::sampled;
 pub use crate::sampled::{Record, Trace, TraceFn, set_tracer};
 pub use crate::slab::MAX_OBJECT;
 use crate::slab::remote::{Inbox, unmarked};
-use crate::slab::{Annex, CLASSES, ClassId, Place, Refused, Slot, Span, SpanMap, State};
+use crate::slab::{Annex, CLASSES, ClassId, Place, Refused, Slot, Span, SpanMap};
 use crate::system::default_pool;
 use core::cell::Cell;
 use core::ptr::NonNull;
@@ -47,12 +47,6 @@ use hardened::Ward;
 /// Sizes for which the table of slots has an entry: in units of the smallest class's.
 const UNIT: usize = 16;
 const UNITS: usize = MAX_OBJECT / UNIT + 1;
-
-/// Bytes of empty spans that a cache keeps.
-const KEPT: usize = 64 << 10;
-
-/// Spans that a cache wants before it empties its inbox: those that were posted have more to collect then.
-const PATIENCE: u8 = 4;
 
 /// A thread's spans.
 #[repr(C, align(128))]
@@ -155,215 +149,6 @@ impl Cache {
         !owner.is_null()
             && !core::ptr::eq(owner, &self.inbox)
             && default_pool().release_remote(span, address).is_ok()
-    }
-
-    /// Gives a span of this cache another state.
-    fn settle(&self, span: NonNull<Span>, state: State) {
-        // SAFETY: it is this cache's own (C2).
-        self.count(span, unsafe { span.as_ref() }.settle(state));
-    }
-
-    /// Counts objects that were released of a span.
-    fn count(&self, span: NonNull<Span>, released: u64) {
-        // SAFETY: it is this cache's own (C2).
-        let annex = unsafe { Annex::of(span).as_ref() };
-        if annex.count_owners(released) {
-            default_pool().count_owners(span);
-        }
-    }
-
-    fn list(&self, span: NonNull<Span>) -> &Cell<Option<NonNull<Span>>> {
-        // SAFETY: it is this cache's own (C2).
-        &self.rooms[unsafe { span.as_ref() }.class().index()]
-    }
-
-    /// Adds a span to the list of its class, as the first: what was released last is likely to be in the
-    /// processor's cache.
-    fn link(&self, span: NonNull<Span>) {
-        let list = self.list(span);
-        let after = list.replace(Some(span));
-        // SAFETY: all of them are this cache's own (C2), and so have an annex.
-        unsafe {
-            let annex = Annex::of(span).as_ref();
-            annex.before.set(None);
-            annex.after.set(after);
-            if let Some(after) = after {
-                Annex::of(after).as_ref().before.set(Some(span));
-            }
-        }
-    }
-
-    fn unlink(&self, span: NonNull<Span>) {
-        // SAFETY: as in `link`.
-        unsafe {
-            let annex = Annex::of(span).as_ref();
-            let (before, after) = (annex.before.get(), annex.after.get());
-            match before {
-                None => self.list(span).set(after),
-                Some(before) => Annex::of(before).as_ref().after.set(after),
-            }
-            if let Some(after) = after {
-                Annex::of(after).as_ref().before.set(before);
-            }
-        }
-    }
-
-    /// The countdown of one of this cache's spans has ended: it was full, is empty, or is the current one.
-    fn due(&self, span: NonNull<Span>) {
-        // SAFETY: it is this cache's own (C2).
-        let descriptor = unsafe { span.as_ref() };
-        match descriptor.state() {
-            State::Current => self.settle(span, State::Current),
-            State::Full => self.wake(span, 0),
-            State::Room => self.emptied(span),
-            State::Unused => {}
-        }
-    }
-
-    /// A span of the lists has no live object any more. A few are kept for a while, since taking one out of the
-    /// pool costs as much as some dozens of allocations.
-    fn emptied(&self, span: NonNull<Span>) {
-        let kept = self.kept.get() + self.bytes_of(span);
-        if kept <= KEPT {
-            self.kept.set(kept);
-        } else {
-            self.unlink(span);
-            self.give(span);
-        }
-    }
-
-    fn bytes_of(&self, span: NonNull<Span>) -> usize {
-        // SAFETY: it is this cache's own (C2).
-        unsafe { span.as_ref() }.bytes()
-    }
-
-    /// A full span has lost so many objects more than its countdown knows.
-    fn wake(&self, span: NonNull<Span>, objects: u64) {
-        // SAFETY: it is this cache's own (C2).
-        let descriptor = unsafe { span.as_ref() };
-        self.count(span, descriptor.wake(objects));
-        match descriptor.state() {
-            State::Room => {
-                self.link(span);
-                if descriptor.is_empty() {
-                    self.emptied(span);
-                }
-            }
-            State::Full | State::Current | State::Unused => {}
-        }
-    }
-
-    /// Gives a span, in no list, back to the pool.
-    fn give(&self, span: NonNull<Span>) {
-        // SAFETY: it is this cache's own, and neither a slot nor a list has it.
-        unsafe { default_pool().give_span(span) };
-    }
-
-    /// Makes what other threads have released free.
-    #[cold]
-    #[inline(never)]
-    fn collect(&self) {
-        self.waited.set(0);
-        for remote in self.inbox.take() {
-            // SAFETY: what is posted lies behind a descriptor.
-            let span = unsafe { SpanMap::span_of(remote) };
-            // SAFETY: it has an object that is not collected, so it is in use.
-            let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
-            let (owner, _) = unmarked(descriptor.owner().load(Acquire));
-            if !core::ptr::eq(owner, &self.inbox) {
-                // It changed hands before it was posted.
-                default_pool().deliver(remote);
-                continue;
-            }
-            let collected = descriptor.collect(&annex.remote);
-            let late = collected.twice.map(|offset| default_pool().released_twice(span, offset));
-            self.count(span, collected.released);
-            match descriptor.state() {
-                State::Full => self.wake(span, collected.released),
-                State::Room if collected.released > 0 => {
-                    descriptor.count_down(collected.released as u16);
-                    if descriptor.is_empty() {
-                        self.emptied(span);
-                    }
-                }
-                State::Room | State::Current | State::Unused => {}
-            }
-            // Last: the handler may allocate.
-            if let Some(error) = late {
-                found(&error);
-            }
-        }
-    }
-
-    /// Fills the slot of a class: from its current span, from another that has room, from what others have
-    /// released, or from the pool.
-    fn refill(&self, id: ClassId) -> bool {
-        let slot = &self.slots[id.index()];
-        if let Some(current) = slot.span(true) {
-            if self.fill(slot, current) {
-                return true;
-            }
-            slot.clear();
-            // SAFETY: it is this cache's own (C2).
-            let descriptor = unsafe { current.as_ref() };
-            self.count(current, descriptor.released());
-            descriptor.fall_asleep();
-        }
-        if self.rooms[id.index()].get().is_none() && self.inbox.has_post() {
-            self.waited.set(self.waited.get() + 1);
-            if self.waited.get() >= PATIENCE {
-                self.collect();
-            }
-        }
-        if let Some(span) = self.rooms[id.index()].get() {
-            self.unlink(span);
-            // SAFETY: it is this cache's own (C2).
-            if unsafe { span.as_ref() }.is_empty() {
-                self.kept.set(self.kept.get() - self.bytes_of(span));
-            }
-            self.settle(span, State::Current);
-            return self.fill(slot, span);
-        }
-        let taken = &self.taken[id.index()];
-        let inbox = NonNull::from(&self.inbox);
-        let Some(span) = default_pool().take_span(id, inbox, taken.get()) else { return false };
-        taken.set(taken.get().saturating_add(1));
-        self.fill(slot, span)
-    }
-
-    fn fill(&self, slot: &Slot, span: NonNull<Span>) -> bool {
-        // SAFETY: it is this cache's own (C2).
-        let descriptor = unsafe { span.as_ref() };
-        slot.fill(descriptor, self.base_of(span))
-    }
-
-    /// Address of the first object of a span.
-    fn base_of(&self, span: NonNull<Span>) -> *mut u8 {
-        let map = self.spans();
-        if map.has_descriptor(span) { map.base_of(span) } else { default_pool().base_of(span) }
-    }
-
-    /// Gives back all that its thread will not use any more.
-    fn leave(&self) {
-        self.give_all();
-        default_pool().leave(&self.inbox);
-    }
-
-    /// Gives back the spans that are current or have room.
-    fn give_all(&self) {
-        for id in ClassId::all() {
-            let slot = &self.slots[id.index()];
-            if let Some(current) = slot.span(true) {
-                slot.clear();
-                self.give(current);
-            }
-            while let Some(span) = self.rooms[id.index()].get() {
-                self.unlink(span);
-                self.give(span);
-            }
-            self.taken[id.index()].set(0);
-        }
-        self.kept.set(0);
     }
 }
 
