@@ -1,14 +1,26 @@
 //! The pool's lock, which a pool for one thread does without.
 
+use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use spin::RelaxStrategy;
-use spin::mutex::SpinMutex;
 
 /// A value behind a spin lock that waits the way `R` says, or, if it is for one thread, behind nothing.
+///
+/// It is taken by setting a bit, which takes two instructions, with the test; the compare-and-swap of `spin`'s
+/// own mutex takes four.
 pub(super) struct Lock<T, R> {
-    mutex: SpinMutex<T, R>,
+    /// 1 while somebody has it.
+    taken: AtomicU32,
     single_threaded: bool,
+    value: UnsafeCell<T>,
+    relax: PhantomData<fn() -> R>,
 }
+
+// SAFETY: one thread at a time gets at the value: the one that took the lock, or the only one there is.
+unsafe impl<T: Send, R> Sync for Lock<T, R> {}
 
 /// Access to the value of a [`Lock`] until it is dropped.
 pub(super) struct Guard<'lock, T, R> {
@@ -17,17 +29,19 @@ pub(super) struct Guard<'lock, T, R> {
 
 impl<T, R: RelaxStrategy> Lock<T, R> {
     pub(super) const fn new(value: T, single_threaded: bool) -> Lock<T, R> {
-        Lock { mutex: SpinMutex::new(value), single_threaded }
+        Lock {
+            taken: AtomicU32::new(0),
+            single_threaded,
+            value: UnsafeCell::new(value),
+            relax: PhantomData,
+        }
     }
 
     /// Waits for the lock and takes it.
     #[inline]
     pub(super) fn lock(&self) -> Guard<'_, T, R> {
-        if !self.single_threaded {
-            match self.mutex.try_lock() {
-                Some(guard) => core::mem::forget(guard),
-                None => self.wait(),
-            }
+        if !self.single_threaded && !self.take() {
+            self.wait();
         }
         Guard { lock: self }
     }
@@ -35,10 +49,7 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
     /// Takes the lock if nobody has it.
     #[inline(always)]
     pub(super) fn try_lock(&self) -> Option<Guard<'_, T, R>> {
-        if !self.single_threaded {
-            core::mem::forget(self.mutex.try_lock()?);
-        }
-        Some(Guard { lock: self })
+        if self.single_threaded || self.take() { Some(Guard { lock: self }) } else { None }
     }
 
     /// A guard again for one that was forgotten.
@@ -50,14 +61,24 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
         Guard { lock: self }
     }
 
+    /// Whether nobody had the lock, which the caller has now.
+    #[inline(always)]
+    fn take(&self) -> bool {
+        self.taken.fetch_or(1, Acquire) & 1 == 0
+    }
+
+    /// Waits for the lock and takes it. Tries only while nobody seems to have it: a try takes the cache line from
+    /// whoever has the lock.
     #[cold]
     #[inline(never)]
     fn wait(&self) {
-        core::mem::forget(self.mutex.lock());
+        while self.taken.load(Relaxed) != 0 || !self.take() {
+            R::relax();
+        }
     }
 
     pub(super) fn get_mut(&mut self) -> &mut T {
-        self.mutex.get_mut()
+        self.value.get_mut()
     }
 
     /// Releases a lock whose guard was forgotten.
@@ -65,8 +86,14 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
     /// # Safety
     /// The caller, or the thread that the calling process is a fork of, took the lock and forgot its guard.
     pub(super) unsafe fn force_unlock(&self) {
-        // SAFETY: the caller's promise.
-        unsafe { self.mutex.force_unlock() }
+        self.release();
+    }
+}
+
+impl<T, R> Lock<T, R> {
+    #[inline(always)]
+    fn release(&self) {
+        self.taken.store(0, Release);
     }
 }
 
@@ -76,7 +103,7 @@ impl<T, R: RelaxStrategy> Deref for Guard<'_, T, R> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: the guard stands for the lock, or for the promise that there is one thread.
-        unsafe { &*self.lock.mutex.as_mut_ptr() }
+        unsafe { &*self.lock.value.get() }
     }
 }
 
@@ -84,7 +111,7 @@ impl<T, R: RelaxStrategy> DerefMut for Guard<'_, T, R> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`, and the guard is borrowed mutably.
-        unsafe { &mut *self.lock.mutex.as_mut_ptr() }
+        unsafe { &mut *self.lock.value.get() }
     }
 }
 
@@ -92,7 +119,53 @@ impl<T, R> Drop for Guard<'_, T, R> {
     #[inline]
     fn drop(&mut self) {
         // Nothing changes where it was not taken because there is one thread.
-        // SAFETY: `Lock::lock` took the lock and forgot the mutex's own guard.
-        unsafe { self.lock.mutex.force_unlock() }
+        self.lock.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    /// Waits as tests can on any number of processors.
+    struct Yield;
+
+    impl RelaxStrategy for Yield {
+        fn relax() {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_taken_lock_stays_taken_when_others_try() {
+        let lock = Lock::<_, Yield>::new(0, false);
+        let guard = lock.lock();
+        assert!(lock.try_lock().is_none());
+        assert!(lock.try_lock().is_none());
+        drop(guard);
+        assert!(lock.try_lock().is_some());
+    }
+
+    #[test]
+    fn one_thread_at_a_time_changes_the_value() {
+        const ROUNDS: u32 = 10_000;
+        let lock = Lock::<_, Yield>::new(0, false);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| (0..ROUNDS).for_each(|_| *lock.lock() += 1));
+            }
+        });
+        assert_eq!(*lock.lock(), 3 * ROUNDS);
+    }
+
+    #[test]
+    fn the_lock_of_a_forgotten_guard_can_be_released() {
+        let lock = Lock::<_, Yield>::new((), false);
+        core::mem::forget(lock.lock());
+        assert!(lock.try_lock().is_none());
+        // SAFETY: the guard was forgotten.
+        unsafe { lock.force_unlock() };
+        assert!(lock.try_lock().is_some());
     }
 }
