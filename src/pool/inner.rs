@@ -2,13 +2,14 @@
 //!
 //! Invariants:
 //! - P2: `capacity` and `used` are the sums of the heaps' bytes, and of those in spans and runs.
-//! - P3: `home` is a heap of the set that is not draining.
+//! - P3: `home` is a heap of the set that is not draining, and what is `at_hand` is the home heap's: nothing if the
+//!   pool is hardened, and no span to release objects of if spans can have owners.
 
 use super::heap::{Fresh, Heap, Live, Request};
 use super::heaps::Heaps;
 use super::{GrowFn, LowMemoryFn, registry};
 use crate::error::Error;
-use crate::slab::{ClassId, Refused, Slab};
+use crate::slab::{ClassId, Refused, Slab, Slots, SpanMap};
 use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -33,12 +34,22 @@ impl<F: Copy> Clone for Callback<F> {
 /// A way in which a heap may serve a request from a number of bytes.
 type ServeFn = fn(&mut Heap, Request, usize) -> Option<Fresh>;
 
+/// What is allocated and released at once.
+#[derive(PartialEq)]
+struct AtHand {
+    slots: NonNull<Slots>,
+    map: SpanMap,
+}
+
+impl AtHand {
+    const NOTHING: AtHand = AtHand { slots: Slots::none(), map: SpanMap::EMPTY };
+}
+
 /// See the module.
 pub(super) struct Inner<R: RelaxStrategy> {
     pub(super) heaps: Heaps,
     home: Option<NonNull<Heap>>,
-    /// The home heap's, if it has spans.
-    home_slab: Option<NonNull<Slab>>,
+    at_hand: AtHand,
     pub(super) capacity: usize,
     pub(super) used: usize,
     pub(super) peak_used: usize,
@@ -55,6 +66,8 @@ pub(super) struct Inner<R: RelaxStrategy> {
     pub(super) callbacks: u32,
     /// What the heaps of a hardened pool begin to take objects at random with.
     seed: Option<u64>,
+    /// Whether a span ever got an owner.
+    has_owners: bool,
     relax: PhantomData<fn() -> R>,
 }
 
@@ -70,7 +83,7 @@ impl<R: RelaxStrategy> Inner<R> {
         Inner {
             heaps: Heaps::new(),
             home: None,
-            home_slab: None,
+            at_hand: AtHand::NOTHING,
             capacity: 0,
             used: 0,
             peak_used: 0,
@@ -84,6 +97,7 @@ impl<R: RelaxStrategy> Inner<R> {
             grow: None,
             callbacks: 0,
             seed: None,
+            has_owners: false,
             relax: PhantomData,
         }
     }
@@ -182,13 +196,26 @@ impl<R: RelaxStrategy> Inner<R> {
             "P3: the home drains"
         );
         self.home = home;
-        self.home_slab = self.slab_at_hand(home);
+        self.at_hand = self.at_hand_of(home);
     }
 
-    /// The slab whose objects are at hand; those of a hardened pool are not.
-    fn slab_at_hand(&self, home: Option<NonNull<Heap>>) -> Option<NonNull<Slab>> {
-        let home = home.filter(|_| self.seed.is_none())?;
-        self.heaps.get(home).slab_pointer()
+    /// What is at hand of a heap (P3).
+    fn at_hand_of(&self, home: Option<NonNull<Heap>>) -> AtHand {
+        let home = home.filter(|_| self.seed.is_none());
+        let Some(slab) = home.and_then(|home| self.heaps.get(home).slab_pointer()) else {
+            return AtHand::NOTHING;
+        };
+        // SAFETY: the slab lives as long as its heap, which is one of the pool's.
+        let (slots, map) = unsafe { (Slab::slots_of(slab), *slab.as_ref().map()) };
+        AtHand { slots, map: if self.has_owners { SpanMap::EMPTY } else { map } }
+    }
+
+    /// Spans can have owners from now on: whose one is, the other ways to release an object ask.
+    pub(super) fn expect_owners(&mut self) {
+        if !self.has_owners {
+            self.has_owners = true;
+            self.set_home(self.home);
+        }
     }
 
     /// Takes objects at random, and only the slow way, from now on.
@@ -251,19 +278,24 @@ impl<R: RelaxStrategy> Inner<R> {
         self.heaps.get_mut(home).alloc_object(id)
     }
 
-    /// Takes the object for `size` bytes, no more than [`MAX_OBJECT`], that the home heap has at hand.
+    /// Takes the object for `size` bytes that the home heap has at hand.
+    ///
+    /// # Safety
+    /// `size` is no more than [`MAX_OBJECT`](crate::slab::MAX_OBJECT).
     #[inline(always)]
-    pub(super) fn alloc_at_hand(&self, size: usize) -> Option<NonNull<u8>> {
-        // SAFETY: it lives as long as its heap, which is one of the pool's (P3).
-        unsafe { self.home_slab?.as_ref() }.alloc(ClassId::holding(size))
+    pub(super) unsafe fn alloc_at_hand(&self, size: usize) -> Option<NonNull<u8>> {
+        // SAFETY: the slots are static, or live as long as their heap, which is one of the pool's (P3). The size is
+        // the caller's promise.
+        unsafe { self.at_hand.slots.as_ref().holding(size) }.alloc()
     }
 
-    /// Releases the object at `address`, if the home heap knows it at once. Says whether
+    /// Releases the object at `address`, if the home heap has it at hand. Says whether
     /// [`Inner::after_release`] has something to do.
     #[inline(always)]
     pub(super) fn release_at_hand(&self, address: usize) -> Result<bool, Refused> {
-        // SAFETY: it lives as long as its heap, which is one of the pool's (P3).
-        unsafe { self.home_slab.ok_or(Refused)?.as_ref() }.release_at_hand(address)
+        let span = self.at_hand.map.holding(address).ok_or(Refused)?;
+        // SAFETY: the map has a descriptor for every granule of its heap, which is one of the pool's (P3).
+        unsafe { span.as_ref() }.release(address)
     }
 
     /// The countdown has ended of the span that `address`, in the home heap, was just released of.
@@ -525,7 +557,7 @@ impl<R: RelaxStrategy> Inner<R> {
 
     /// Whether P3 holds.
     pub(super) fn home_is_right(&self) -> bool {
-        if self.home_slab != self.slab_at_hand(self.home) {
+        if self.at_hand != self.at_hand_of(self.home) {
             return false;
         }
         let serves = |heap: NonNull<Heap>| !self.heaps.get(heap).draining;

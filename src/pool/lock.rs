@@ -11,8 +11,9 @@ use spin::RelaxStrategy;
 ///
 /// It is taken by setting a bit, which takes two instructions, with the test; the compare-and-swap of `spin`'s
 /// own mutex takes four.
+#[repr(C)]
 pub(super) struct Lock<T, R> {
-    /// 1 while somebody has it.
+    /// 1 while somebody has it. First, so that its address is that of the whole.
     taken: AtomicU32,
     single_threaded: bool,
     value: UnsafeCell<T>,
@@ -50,6 +51,22 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
     #[inline(always)]
     pub(super) fn try_lock(&self) -> Option<Guard<'_, T, R>> {
         if self.single_threaded || self.take() { Some(Guard { lock: self }) } else { None }
+    }
+
+    /// Takes the lock if nobody has it, of a value that is not for one thread.
+    #[inline(always)]
+    pub(super) fn try_lock_shared(&self) -> Option<Guard<'_, T, R>> {
+        if self.take() { Some(Guard { lock: self }) } else { None }
+    }
+
+    /// A value that is for one thread.
+    ///
+    /// # Safety
+    /// It is.
+    #[inline(always)]
+    pub(super) unsafe fn unlocked(&self) -> &T {
+        // SAFETY: the caller's promise; the thread has no guard while it is here.
+        unsafe { &*self.value.get() }
     }
 
     /// A guard again for one that was forgotten.

@@ -92,8 +92,15 @@ pub(crate) type SourceFn<R> = fn(pool: &MemoryPool<R>, size: usize, alignment: u
 /// # drop(pool);
 /// # Ok::<(), heapmaster::Error>(())
 /// ```
+#[repr(C)]
 pub struct MemoryPool<R: RelaxStrategy = spin::Spin> {
+    /// First, so that the address of the lock is the pool's.
     inner: Lock<Inner<R>, R>,
+    /// Objects for less bytes than this are at hand once the lock is taken. With the next bound it says whether there
+    /// is a lock, so that an allocation compares its size and has the answer to that too.
+    at_hand_below: usize,
+    /// Objects for less bytes than this are at hand, because there is no lock.
+    unlocked_below: usize,
     /// Where the pool gets a heap from by itself.
     source: Option<SourceFn<R>>,
     /// Held by the thread that asks the source, so that others don't ask for the same.
@@ -153,7 +160,15 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     const fn with(source: Option<SourceFn<R>>, single_threaded: bool) -> Self {
         let inner = Lock::new(Inner::new(), single_threaded);
         let growth = Lock::new((), single_threaded);
-        MemoryPool { inner, source, growth, hardened: AtomicPtr::new(null_mut()) }
+        const BEYOND_OBJECTS: usize = MAX_OBJECT + 1;
+        MemoryPool {
+            inner,
+            at_hand_below: if single_threaded { 0 } else { BEYOND_OBJECTS },
+            unlocked_below: if single_threaded { BEYOND_OBJECTS } else { 0 },
+            source,
+            growth,
+            hardened: AtomicPtr::new(null_mut()),
+        }
     }
 
     fn lock(&self) -> Guard<'_, Inner<R>, R> {
@@ -313,10 +328,15 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// An object that can be had at once.
     #[inline(always)]
     fn alloc_at_hand(&self, size: usize) -> Option<NonNull<u8>> {
-        if size > MAX_OBJECT {
-            return None;
+        if size < self.at_hand_below {
+            // SAFETY: the bound is that of objects.
+            return unsafe { self.inner.try_lock_shared()?.alloc_at_hand(size) };
         }
-        self.inner.try_lock()?.alloc_at_hand(size)
+        if size < self.unlocked_below {
+            // SAFETY: the bound is that of objects, in a pool for one thread.
+            return unsafe { self.inner.unlocked().alloc_at_hand(size) };
+        }
+        None
     }
 
     /// [`MemoryPool::alloc`], when that found nothing at hand.
@@ -381,14 +401,14 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// If it is a live block, nobody uses it any more. Any other pointer is safe, and refused.
     #[inline]
     pub unsafe fn release(&self, block: NonNull<u8>) -> Result<(), Error> {
-        if self.release_at_hand(block) { Ok(()) } else { self.release_other(block) }
+        if self.release_at_hand(block.as_ptr()) { Ok(()) } else { self.release_other(block) }
     }
 
-    /// Releases an object that is known at once.
+    /// Releases an object that is known at once; null never is.
     #[inline(always)]
-    fn release_at_hand(&self, block: NonNull<u8>) -> bool {
+    fn release_at_hand(&self, block: *mut u8) -> bool {
         let Some(inner) = self.inner.try_lock() else { return false };
-        match inner.release_at_hand(block.addr().get()) {
+        match inner.release_at_hand(block.addr()) {
             Ok(false) => true,
             Ok(true) => {
                 core::mem::forget(inner);
@@ -402,9 +422,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// The countdown has ended of the span that `block` was released of, by the caller, who has the lock.
     #[cold]
     #[inline(never)]
-    fn after_release(&self, block: NonNull<u8>) {
+    fn after_release(&self, block: *mut u8) {
         // SAFETY: the caller forgot its guard.
-        unsafe { self.inner.held() }.after_release(block.addr().get());
+        unsafe { self.inner.held() }.after_release(block.addr());
     }
 
     /// [`MemoryPool::release`], for every block; sooner for those that are not known at once.
@@ -585,14 +605,14 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// As for [`MemoryPool::release`].
     #[inline]
     pub unsafe fn hl_release(&self, block: *mut u8) -> Status {
-        let Some(block) = NonNull::new(block) else { return Status::Ok };
         if self.release_at_hand(block) { Status::Ok } else { self.hl_release_other(block) }
     }
 
     /// Of the same signature as its caller, so that the call is a jump.
     #[cold]
     #[inline(never)]
-    fn hl_release_other(&self, block: NonNull<u8>) -> Status {
+    fn hl_release_other(&self, block: *mut u8) -> Status {
+        let Some(block) = NonNull::new(block) else { return Status::Ok };
         self.release_other(block).map_or_else(|error| error.status(), |()| Status::Ok)
     }
 }

@@ -160,42 +160,15 @@ const fn owned_span_order(size: usize) -> u8 {
 /// computation", 2019). Exact for every offset in a span, which a test shows for each of them. With a
 /// magic of 0 no byte is the first of an object.
 #[inline(always)]
-pub(crate) fn locate(magic: &u64, offset: u32) -> (usize, bool) {
-    let (quotient, remainder) = multiply(magic, offset);
-    (quotient as usize, remainder < *magic)
-}
-
-/// Upper and lower half of the product. By hand, because the compiler would not multiply with what is in
-/// memory, although it reads it again for the comparison.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn multiply(magic: &u64, offset: u32) -> (u64, u64) {
-    let (high, low);
-    // SAFETY: it reads what it has a reference to.
-    unsafe {
-        core::arch::asm!(
-            "mul qword ptr [{magic}]",
-            magic = in(reg) magic,
-            inlateout("rax") offset as u64 => low,
-            lateout("rdx") high,
-            options(pure, readonly, nostack),
-        );
-    }
-    (high, low)
-}
-
-/// Upper and lower half of the product.
-#[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
-fn multiply(magic: &u64, offset: u32) -> (u64, u64) {
-    let product = offset as u128 * *magic as u128;
-    ((product >> 64) as u64, product as u64)
+pub(crate) fn locate(magic: u64, offset: u32) -> (usize, bool) {
+    let product = offset as u128 * magic as u128;
+    ((product >> 64) as usize, (product as u64) < magic)
 }
 
 impl ClassId {
     /// The smallest class whose objects hold `size` bytes, up to [`MAX_OBJECT`].
     #[inline]
-    pub(crate) fn holding(size: usize) -> ClassId {
+    pub(crate) const fn holding(size: usize) -> ClassId {
         debug_assert!(size <= MAX_OBJECT);
         ClassId(OF_SIZE[size.div_ceil(MIN_OBJECT)])
     }
@@ -232,7 +205,7 @@ impl ClassId {
     }
 
     #[inline]
-    pub(crate) fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         self.0 as usize
     }
 
@@ -272,7 +245,7 @@ mod tests {
         for class in &TABLE {
             for offset in 0..span_bytes(MAX_SPAN_ORDER) as u32 {
                 let exact = ((offset / class.size) as usize, offset % class.size == 0);
-                assert_eq!(locate(&class.magic, offset), exact, "size {}", class.size);
+                assert_eq!(locate(class.magic, offset), exact, "size {}", class.size);
             }
         }
     }

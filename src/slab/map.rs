@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 ///
 /// Numbers change under the pool's lock. An owner reads those of its own spans, which it got under the lock;
 /// what others read in it is right for as long as they have a live object there.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 #[repr(C)]
 pub(crate) struct SpanMap {
     /// Address of granule 0.

@@ -32,6 +32,7 @@ pub(crate) mod class;
 mod dice;
 mod map;
 pub(crate) mod remote;
+mod slot;
 mod span;
 #[cfg(test)]
 mod tests;
@@ -40,7 +41,8 @@ pub use class::MAX_OBJECT;
 pub(crate) use class::{CLASSES, ClassId, SPAN_GRANULE_SHIFT};
 pub(crate) use dice::Dice;
 pub(crate) use map::{Annex, SpanMap, alignment as map_alignment, bytes as map_bytes};
-pub(crate) use span::{Place, Refused, Slot, Span, State};
+pub(crate) use slot::{Slot, Slots};
+pub(crate) use span::{Place, Refused, Span, State};
 
 use crate::bits::{Bitmap, MAX_BITS};
 use crate::buddy::{Buddy, Extent, Granule, Kind, MAX_GRANULES, Order};
@@ -74,7 +76,7 @@ impl Inbox {
 pub(crate) struct Slab {
     map: SpanMap,
     /// Where the objects of each class are taken from.
-    slots: [Slot; CLASSES],
+    slots: Slots,
     /// The span to take them from when the current one is full.
     next: [Option<NonNull<Span>>; CLASSES],
     /// The largest order of a span in this heap.
@@ -126,7 +128,7 @@ impl Slab {
         let max_span_order = (capacity / 64).max(1).ilog2().min(MAX_SPAN_ORDER as u32) as u8;
         Slab {
             map,
-            slots: [const { Slot::new() }; CLASSES],
+            slots: Slots::new(),
             next: [None; CLASSES],
             max_span_order,
             spans_in_use: 0,
@@ -145,6 +147,15 @@ impl Slab {
         &self.map
     }
 
+    /// Where objects are allocated from, for whoever has the pool's lock.
+    ///
+    /// # Safety
+    /// The slab is one.
+    pub(crate) unsafe fn slots_of(slab: NonNull<Slab>) -> NonNull<Slots> {
+        // SAFETY: the caller's promise.
+        unsafe { NonNull::new_unchecked(&raw mut (*slab.as_ptr()).slots) }
+    }
+
     #[inline]
     fn room(&self, id: ClassId, head: Granule) -> usize {
         id.index() * self.map.granules() + head.index()
@@ -152,13 +163,13 @@ impl Slab {
 
     /// The current span of a class.
     fn current(&self, id: ClassId) -> Option<NonNull<Span>> {
-        self.slots[id.index()].span(self.map.has_owners())
+        self.slots.of(id).span(self.map.has_owners())
     }
 
     /// Allocates an object from the current span of its class.
     #[inline]
     pub(crate) fn alloc(&self, id: ClassId) -> Option<NonNull<u8>> {
-        self.slots[id.index()].alloc()
+        self.slots.of(id).alloc()
     }
 
     /// Allocates an object from a span of its class that has room, the current word being full.
@@ -171,7 +182,7 @@ impl Slab {
     fn pick(&mut self, id: ClassId) -> Option<NonNull<u8>> {
         match &mut self.dice {
             None => self.alloc(id),
-            Some(dice) => self.slots[id.index()].alloc_at_random(dice),
+            Some(dice) => self.slots.of(id).alloc_at_random(dice),
         }
     }
 
@@ -235,7 +246,7 @@ impl Slab {
         }
         self.settle(span, State::Current);
         // SAFETY: a current span is in use (L1).
-        let filled = self.slots[id.index()].fill(unsafe { span.as_ref() }, self.map.base_of(span));
+        let filled = self.slots.of(id).fill(unsafe { span.as_ref() }, self.map.base_of(span));
         debug_assert!(filled);
     }
 
@@ -252,7 +263,7 @@ impl Slab {
         if let Some(current) = self.current(id) {
             // SAFETY: a current span is in use (L1).
             let span = unsafe { current.as_ref() };
-            if self.slots[id.index()].fill(span, self.map.base_of(current)) {
+            if self.slots.of(id).fill(span, self.map.base_of(current)) {
                 return true;
             }
         }
@@ -314,23 +325,13 @@ impl Slab {
     /// was the last.
     #[inline]
     pub(crate) fn release(&mut self, buddy: &mut Buddy, address: usize) -> Result<u32, Refused> {
-        match self.release_at_hand(address)? {
-            false => Ok(0),
-            true => Ok(self.after_release(buddy, address)),
-        }
-    }
-
-    /// Releases the object at `address`, of one of the pool's spans. Says whether [`Slab::after_release`] has
-    /// something to do.
-    #[inline(always)]
-    pub(crate) fn release_at_hand(&self, address: usize) -> Result<bool, Refused> {
         let span = self.map.holding(address).ok_or(Refused)?;
         // SAFETY: the map has a descriptor for every granule.
         let descriptor = unsafe { span.as_ref() };
         if !descriptor.is_owned_by(null()) {
             return Err(Refused);
         }
-        descriptor.release(address)
+        Ok(if descriptor.release(address)? { self.due(buddy, span) } else { 0 })
     }
 
     /// The countdown has ended of the span that `address` was just released of. Says how many granules became
@@ -386,7 +387,7 @@ impl Slab {
             // SAFETY: it was the current span, so in use (L1).
             let descriptor = unsafe { displaced.as_ref() };
             let state = if descriptor.has_room() { State::Room } else { State::Full };
-            self.slots[id.index()].clear();
+            self.slots.of(id).clear();
             self.settle(displaced, state);
             self.make_current(id, span);
             if state == State::Full {
@@ -438,7 +439,7 @@ impl Slab {
         // SAFETY: the span is in use (L1).
         let id = unsafe { span.as_ref() }.class();
         if self.current(id) == Some(span) {
-            self.slots[id.index()].clear();
+            self.slots.of(id).clear();
         } else if self.next[id.index()] == Some(span) {
             self.next[id.index()] = None;
         } else {

@@ -16,8 +16,6 @@
 //!   only then.
 
 use super::class::{ClassId, MAX_OBJECTS, locate, span_bytes};
-use super::dice::Dice;
-use super::map::Annex;
 use super::remote::{self, Inbox, Remote};
 use crate::buddy::Order;
 use core::cell::Cell;
@@ -26,7 +24,7 @@ use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
-const WORD: usize = u64::BITS as usize;
+pub(super) const WORD: usize = u64::BITS as usize;
 pub(super) const WORDS: usize = MAX_OBJECTS / WORD;
 
 /// Releases after which the owner looks at a current span, to no effect.
@@ -101,143 +99,6 @@ pub(crate) struct Collected {
     pub(crate) twice: Option<usize>,
 }
 
-/// The free objects of one word of a span, ready to be allocated.
-#[repr(C)]
-pub(crate) struct Slot {
-    word: Cell<NonNull<AtomicU64>>,
-    /// The word's value when none of its objects is free.
-    none: Cell<u64>,
-    size: Cell<usize>,
-    /// Address of the word's first object.
-    base: Cell<*mut u8>,
-}
-
-/// The word of the slots that have no span.
-static NO_OBJECTS: AtomicU64 = AtomicU64::new(0);
-
-/// The first set bit at or behind one that a random number chooses, from the first again behind the last.
-#[inline(always)]
-fn at_or_behind(bits: u64, random: u64) -> usize {
-    let start = random as u32 % u64::BITS;
-    (bits.rotate_right(start).trailing_zeros() + start) as usize % WORD
-}
-
-/// Whether bit `index`, modulo the word's bits, is set. By hand, because the compiler would keep a copy of the word
-/// to compare with, or make a mask of the bit.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn has_bit(word: u64, index: usize) -> bool {
-    // SAFETY: it reads two registers.
-    unsafe {
-        core::arch::asm!(
-            "bt {word}, {index}",
-            "jc {set}",
-            word = in(reg) word,
-            index = in(reg) index,
-            set = label { return true },
-            options(nomem, nostack),
-        );
-    }
-    false
-}
-
-/// Whether bit `index`, modulo the word's bits, is set.
-#[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
-fn has_bit(word: u64, index: usize) -> bool {
-    word >> (index % WORD) & 1 != 0
-}
-
-impl Slot {
-    /// A slot without a span.
-    pub(crate) const fn new() -> Slot {
-        // SAFETY: a static's address is not null.
-        let word = unsafe { NonNull::new_unchecked(&raw const NO_OBJECTS as *mut AtomicU64) };
-        Slot {
-            word: Cell::new(word),
-            none: Cell::new(0),
-            size: Cell::new(0),
-            base: Cell::new(null_mut()),
-        }
-    }
-
-    /// Takes the free object with the lowest address.
-    #[inline(always)]
-    pub(crate) fn alloc(&self) -> Option<NonNull<u8>> {
-        // SAFETY: the word is one of a span in use, or the static.
-        let word = unsafe { self.word.get().as_ref() };
-        let bits = word.load(Relaxed);
-        if bits == self.none.get() {
-            return None;
-        }
-        word.store(bits & bits.wrapping_sub(1), Relaxed);
-        // SAFETY: `bits` is not 0: it is a superset of `none`, and differs from it.
-        let index = unsafe { core::num::NonZero::new_unchecked(bits) }.trailing_zeros() as usize;
-        // The lowest of the bits is none of `none`, which are the highest.
-        // SAFETY: the object exists (S1), so its address lies inside the span and is not null.
-        Some(unsafe { NonNull::new_unchecked(self.base.get().add(index * self.object_size())) })
-    }
-
-    /// Takes any free object of the word: the first at or behind one that the dice choose.
-    #[inline]
-    pub(crate) fn alloc_at_random(&self, dice: &mut Dice) -> Option<NonNull<u8>> {
-        // SAFETY: as in `alloc`.
-        let word = unsafe { self.word.get().as_ref() };
-        let bits = word.load(Relaxed);
-        // What exists and is free: the bits of `none` stand for no object.
-        let free = bits ^ self.none.get();
-        if free == 0 {
-            return None;
-        }
-        let index = at_or_behind(free, dice.roll());
-        word.store(bits & !(1 << index), Relaxed);
-        // SAFETY: the object exists (S1), so its address lies inside the span and is not null.
-        Some(unsafe { NonNull::new_unchecked(self.base.get().add(index * self.object_size())) })
-    }
-
-    /// Bytes of the objects that [`Slot::alloc`] takes.
-    #[inline]
-    pub(crate) fn object_size(&self) -> usize {
-        self.size.get()
-    }
-
-    /// The span that the slot allocates from, in a heap whose spans can have owners or not.
-    #[inline]
-    pub(crate) fn span(&self, has_owners: bool) -> Option<NonNull<Span>> {
-        let word = self.word.get();
-        if core::ptr::eq(word.as_ptr(), &raw const NO_OBJECTS) {
-            return None;
-        }
-        let start = if has_owners {
-            let annex = word.addr().get() & !(align_of::<Annex>() - 1);
-            annex + offset_of!(Annex, span)
-        } else {
-            word.addr().get() & !(ALIGNMENT - 1)
-        };
-        NonNull::new(word.as_ptr().with_addr(start).cast())
-    }
-
-    /// Leaves the span, which the caller has given another state.
-    #[inline]
-    pub(crate) fn clear(&self) {
-        let empty = Slot::new();
-        self.word.swap(&empty.word);
-        self.none.set(0);
-    }
-
-    /// Allocates from this span, whose first object is at `base`, from now on. False if it has no free object.
-    #[inline]
-    pub(crate) fn fill(&self, span: &Span, base: *mut u8) -> bool {
-        let Some((number, word, none)) = span.first_free_word() else { return false };
-        let size = span.object_size();
-        self.word.set(NonNull::from(word));
-        self.none.set(none);
-        self.size.set(size);
-        self.base.set(base.wrapping_add(number * WORD * size));
-        true
-    }
-}
-
 impl Span {
     /// Stands for granules that are in no span: no address is the start of one of its objects, and no cache
     /// owns it.
@@ -278,16 +139,19 @@ impl Span {
         span.settle_at(State::Room, 0);
     }
 
-    /// Index of the object that starts at `address`, which is inside the span or not at all.
+    /// Index of the object that holds `address`, which is inside the span or not at all, and whether it starts there.
+    #[inline(always)]
+    fn locate(&self, address: usize) -> (usize, bool) {
+        // What is read is written before the span is anybody's, and not again while it is in use. For who asks about
+        // an object that isn't live it may be another span's, but any bits will do.
+        let offset = (address as u32).wrapping_sub(self.base.load(Relaxed));
+        locate(self.magic.load(Relaxed), offset)
+    }
+
+    /// Index of the object that starts at `address`.
     #[inline(always)]
     fn index_of(&self, address: usize) -> Option<usize> {
-        // Not as atomics, which the compiler moves through registers.
-        // SAFETY: they are written before the span is anybody's, and not again while it is in use. For who
-        // asks about an object that isn't live they may be those of another span, but any bits will do.
-        let (index, starts) = unsafe {
-            let offset = (address as u32).wrapping_sub(*self.base.as_ptr());
-            locate(&*self.magic.as_ptr(), offset)
-        };
+        let (index, starts) = self.locate(address);
         starts.then_some(index)
     }
 
@@ -297,7 +161,7 @@ impl Span {
     pub(crate) fn is_start_of_live(&self, address: usize) -> bool {
         self.index_of(address).is_some_and(|index| {
             let word = self.free.get(index / WORD);
-            word.is_some_and(|word| !has_bit(word.load(Relaxed), index))
+            word.is_some_and(|word| word.load(Relaxed) >> (index % WORD) & 1 == 0)
         })
     }
 
@@ -305,18 +169,60 @@ impl Span {
     /// owner has something to do (S2).
     #[inline(always)]
     pub(crate) fn release(&self, address: usize) -> Result<bool, Refused> {
+        self.set_free(address)?;
+        let countdown = self.countdown.get().wrapping_sub(1);
+        self.countdown.set(countdown);
+        Ok(countdown == 0)
+    }
+
+    /// Sets the bit of the live object that starts at `address`: [`Span::locate`], and a bit tested and set. By hand,
+    /// because the compiler would neither calculate with what is in memory nor test and set a bit by one instruction.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn set_free(&self, address: usize) -> Result<(), Refused> {
+        // SAFETY: it uses a descriptor that there is a reference to: an offset in a span of a class is that of an
+        // object below `MAX_OBJECTS`, because a span has at most one object's bytes behind its last. The word is
+        // written by the owner alone, which the caller is, by one store.
+        unsafe {
+            core::arch::asm!(
+                "sub eax, dword ptr [{span} + {base}]",
+                "mul qword ptr [{span} + {magic}]",
+                "cmp rax, qword ptr [{span} + {magic}]",
+                "jae {refused}",
+                "mov rax, rdx",
+                "shr rax, 6",
+                "mov {bits}, qword ptr [{span} + 8 * rax + {free}]",
+                "bts {bits}, rdx",
+                "jc {refused}",
+                "mov qword ptr [{span} + 8 * rax + {free}], {bits}",
+                span = in(reg) self,
+                base = const offset_of!(Span, base),
+                magic = const offset_of!(Span, magic),
+                free = const offset_of!(Span, free),
+                bits = out(reg) _,
+                inlateout("rax") address => _,
+                out("rdx") _,
+                refused = label { return Err(Refused) },
+                options(nostack),
+            );
+        }
+        Ok(())
+    }
+
+    /// Sets the bit of the live object that starts at `address`.
+    #[cfg(not(target_arch = "x86_64"))]
+    #[inline(always)]
+    fn set_free(&self, address: usize) -> Result<(), Refused> {
         let index = self.index_of(address).ok_or(Refused)?;
         // SAFETY: an offset in a span of a class is that of an object below `MAX_OBJECTS`, because a span
         // has at most one object's bytes behind its last.
         let word = unsafe { self.free.get_unchecked(index / WORD) };
-        let before = word.load(Relaxed);
-        if has_bit(before, index) {
+        let (before, bit) = (word.load(Relaxed), 1 << (index % WORD));
+        if before & bit != 0 {
             return Err(Refused);
         }
-        word.store(before | 1 << (index % WORD), Relaxed);
-        let countdown = self.countdown.get().wrapping_sub(1);
-        self.countdown.set(countdown);
-        Ok(countdown == 0)
+        word.store(before | bit, Relaxed);
+        Ok(())
     }
 
     /// Makes free what others have released. By the owner, of a span that was posted.
@@ -383,8 +289,7 @@ impl Span {
 
     /// What lies at `address`, which is inside the span.
     pub(crate) fn place(&self, address: usize) -> Place {
-        let offset = (address as u32).wrapping_sub(self.base.load(Relaxed));
-        let (index, starts) = locate(&self.magic.load(Relaxed), offset);
+        let (index, starts) = self.locate(address);
         if index >= self.capacity() {
             Place::Padding
         } else if self.is_free(index) {
@@ -400,8 +305,7 @@ impl Span {
     /// span, and its word and bit.
     #[inline]
     pub(crate) fn object_holding(&self, address: usize) -> Option<(usize, (usize, u64))> {
-        let offset = (address as u32).wrapping_sub(self.base.load(Relaxed));
-        let (index, _) = locate(&self.magic.load(Relaxed), offset);
+        let (index, _) = self.locate(address);
         let is_live = index < self.capacity() && !self.is_free(index);
         is_live.then(|| (index * self.object_size(), (index / WORD, 1 << (index % WORD))))
     }
@@ -589,7 +493,7 @@ impl Span {
 
     /// The first word that has a free object, its number, and its value when none of its objects is free.
     #[inline]
-    fn first_free_word(&self) -> Option<(usize, &AtomicU64, u64)> {
+    pub(super) fn first_free_word(&self) -> Option<(usize, &AtomicU64, u64)> {
         let mut left = self.capacity();
         for (number, word) in self.free.iter().enumerate() {
             // Bits that stand for no object, which are always set (S1).
