@@ -36,7 +36,7 @@ pub unsafe extern "C" fn hl_alloc_many(
     // SAFETY: the caller hands in a live pool or null, and an array or null.
     let arguments = unsafe { live(pool).and_then(|live| Ok((live, slots(blocks, count)?))) };
     let (filled, result) = match arguments {
-        Ok((live, slots)) => live.pool().alloc_many(size, slots),
+        Ok((live, slots)) => live.alloc_many(size, slots),
         Err(error) => (0, Err(error)),
     };
     if let Err(error) = result {
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn hl_release_many(
     let mut released = 0;
     loop {
         // SAFETY: the caller gives up the blocks.
-        let (through, result) = unsafe { this.pool().release_many(slots) };
+        let (through, result) = unsafe { this.release_many(slots) };
         released += through;
         let Err(error) = result else { return released };
         // SAFETY: only a live pool refuses a block.

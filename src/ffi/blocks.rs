@@ -14,7 +14,20 @@ use core::ptr::NonNull;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_alloc(pool: *mut hl_pool, size: usize) -> *mut c_void {
     // SAFETY: the caller hands in a live pool or null.
-    pointer(unsafe { live(pool) }.and_then(|live| live.pool().alloc(size)))
+    let at_hand = unsafe { live(pool) }.ok().and_then(|live| live.alloc_at_hand(size));
+    match at_hand {
+        Some(object) => object.as_ptr().cast(),
+        // SAFETY: as for this function.
+        None => unsafe { alloc_other(pool, size) },
+    }
+}
+
+/// [`hl_alloc`], when that found nothing at hand. Of the same signature, so that the call is a jump.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn alloc_other(pool: *mut hl_pool, size: usize) -> *mut c_void {
+    // SAFETY: the caller hands in a live pool or null.
+    pointer(unsafe { live(pool) }.and_then(|live| live.alloc_other(size)))
 }
 
 /// Allocates a block of at least `count` times `size` bytes, all of them zero; otherwise as hl_alloc().
@@ -28,7 +41,7 @@ pub unsafe extern "C" fn hl_alloc_zeroed(
     // SAFETY: the caller hands in a live pool or null.
     pointer(unsafe { live(pool) }.and_then(|live| {
         let bytes = count.checked_mul(size).ok_or(Error::SizeOverflow { count, size })?;
-        live.pool().alloc_zeroed(bytes)
+        live.alloc_zeroed(bytes)
     }))
 }
 
@@ -42,7 +55,7 @@ pub unsafe extern "C" fn hl_alloc_aligned(
     size: usize,
 ) -> *mut c_void {
     // SAFETY: the caller hands in a live pool or null.
-    pointer(unsafe { live(pool) }.and_then(|live| live.pool().alloc_aligned(alignment, size)))
+    pointer(unsafe { live(pool) }.and_then(|live| live.alloc_aligned(alignment, size)))
 }
 
 /// Makes a block hold `size` bytes, in place if that can be, else in another place, with its contents, as
@@ -67,7 +80,7 @@ pub unsafe extern "C" fn hl_resize(
         Err(error) => return fail_with_null(error),
     };
     // SAFETY: the caller gives up the block's old address.
-    match unsafe { live.pool().resize(block, size) } {
+    match unsafe { live.resize(block, size) } {
         Ok(block) => block.as_ptr().cast(),
         Err(error) => {
             // SAFETY: the handle is a live pool.
@@ -97,9 +110,21 @@ unsafe fn release_status(pool: *mut hl_pool, released: Result<(), Error>) -> Sta
 /// another pool.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_release(pool: *mut hl_pool, block: *mut c_void) -> Status {
-    let Some(block) = NonNull::new(block.cast::<u8>()) else { return Status::Ok };
     // SAFETY: the caller hands in a live pool or null, and gives up the block.
-    let released = unsafe { live(pool).and_then(|live| live.pool().release(block)) };
+    if unsafe { live(pool) }.is_ok_and(|live| live.release_at_hand(block.cast())) {
+        return Status::Ok;
+    }
+    // SAFETY: as for this function.
+    unsafe { release_other(pool, block) }
+}
+
+/// [`hl_release`], when the block was not known at once. Of the same signature, so that the call is a jump.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn release_other(pool: *mut hl_pool, block: *mut c_void) -> Status {
+    let Some(block) = NonNull::new(block.cast::<u8>()) else { return Status::Ok };
+    // SAFETY: the caller hands in a live pool or null.
+    let released = unsafe { live(pool) }.and_then(|live| live.release_other(block));
     // SAFETY: the caller hands in a live pool or null.
     unsafe { release_status(pool, released) }
 }
@@ -114,7 +139,7 @@ pub unsafe extern "C" fn hl_release_sized(
 ) -> Status {
     let Some(block) = NonNull::new(block.cast::<u8>()) else { return Status::Ok };
     // SAFETY: the caller hands in a live pool or null, and gives up the block.
-    let released = unsafe { live(pool).and_then(|live| live.pool().release_sized(block, size)) };
+    let released = unsafe { live(pool).and_then(|live| live.release_sized(block, size)) };
     // SAFETY: the caller hands in a live pool or null.
     unsafe { release_status(pool, released) }
 }
@@ -125,7 +150,7 @@ pub unsafe extern "C" fn hl_release_sized(
 pub unsafe extern "C" fn hl_usable_size(pool: *mut hl_pool, block: *const c_void) -> usize {
     let Some(block) = NonNull::new(block.cast_mut().cast::<u8>()) else { return 0 };
     // SAFETY: the caller hands in a live pool or null.
-    match unsafe { live(pool) }.and_then(|live| live.pool().usable_size(block)) {
+    match unsafe { live(pool) }.and_then(|live| live.usable_size(block)) {
         Ok(size) => size,
         Err(error) => {
             // SAFETY: only a live pool refuses a block.
@@ -139,5 +164,5 @@ pub unsafe extern "C" fn hl_usable_size(pool: *mut hl_pool, block: *const c_void
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_owns(pool: *mut hl_pool, address: *const c_void) -> bool {
     // SAFETY: the caller hands in a live pool or null.
-    unsafe { live(pool) }.is_ok_and(|live| live.pool().owns(address.cast()))
+    unsafe { live(pool) }.is_ok_and(|live| live.owns(address.cast()))
 }

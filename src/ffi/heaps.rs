@@ -20,9 +20,7 @@ pub unsafe extern "C" fn hl_add_heap(
     size: usize,
 ) -> Status {
     // SAFETY: the caller hands in a live pool or null, and memory for it.
-    status(
-        unsafe { live(pool) }.and_then(|live| unsafe { live.pool().add_heap(memory.cast(), size) }),
-    )
+    status(unsafe { live(pool) }.and_then(|live| unsafe { live.add_heap(memory.cast(), size) }))
 }
 
 /// Reserves up to `max_size` bytes of address space, 0 for as many as the system agrees to, and adds them to
@@ -34,7 +32,7 @@ pub unsafe extern "C" fn hl_add_heap(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_add_system_heap(pool: *mut hl_pool, max_size: usize) -> Status {
     // SAFETY: the caller hands in a live pool or null.
-    status(unsafe { live(pool) }.and_then(|live| live.pool().add_system_heap(max_size)))
+    status(unsafe { live(pool) }.and_then(|live| live.add_system_heap(max_size)))
 }
 
 /// Allocates nothing more from the heap that holds the address `memory`, any in its region, so that
@@ -43,7 +41,7 @@ pub unsafe extern "C" fn hl_add_system_heap(pool: *mut hl_pool, max_size: usize)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_drain_heap(pool: *mut hl_pool, memory: *mut c_void) -> Status {
     // SAFETY: the caller hands in a live pool or null.
-    status(unsafe { live(pool) }.and_then(|live| live.pool().drain_heap(memory.cast())))
+    status(unsafe { live(pool) }.and_then(|live| live.drain_heap(memory.cast())))
 }
 
 /// Removes the heap that holds the address `memory`, any in its region, and gives the memory back to the caller, or to the
@@ -54,5 +52,5 @@ pub unsafe extern "C" fn hl_drain_heap(pool: *mut hl_pool, memory: *mut c_void) 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_remove_heap(pool: *mut hl_pool, memory: *mut c_void) -> Status {
     // SAFETY: the caller hands in a live pool or null.
-    status(unsafe { live(pool) }.and_then(|live| live.pool().remove_heap(memory.cast())))
+    status(unsafe { live(pool) }.and_then(|live| live.remove_heap(memory.cast())))
 }

@@ -101,7 +101,7 @@ pub unsafe extern "C" fn hl_pool_stats(
 ) -> Status {
     // SAFETY: the caller hands in a live pool or null.
     status(unsafe { live(pool) }.and_then(|live| {
-        let stats = live.pool().stats();
+        let stats = live.stats();
         let value = hl_pool_statistics {
             struct_size: size_of::<hl_pool_statistics>(),
             heaps: stats.heaps,
@@ -133,7 +133,7 @@ pub unsafe extern "C" fn hl_heap_stats(
 ) -> Status {
     // SAFETY: the caller hands in a live pool or null.
     status(unsafe { live(pool) }.and_then(|live| {
-        let stats = live.pool().heap_stats(memory.cast())?;
+        let stats = live.heap_stats(memory.cast())?;
         let value = hl_heap_statistics {
             struct_size: size_of::<hl_heap_statistics>(),
             memory: stats.memory.cast(),
@@ -168,7 +168,7 @@ pub unsafe extern "C" fn hl_pool_walk(
     // SAFETY: the caller hands in a live pool or null.
     status(unsafe { live(pool) }.and_then(|live| {
         let visit = visit.ok_or(Error::InvalidArgument("invalid argument: visit is NULL"))?;
-        live.pool().walk(|&BlockInfo { address, size, state }| {
+        live.walk(|&BlockInfo { address, size, state }| {
             let struct_size = size_of::<hl_block_info>();
             let block = hl_block_info { struct_size, address: address.cast(), size, state };
             // SAFETY: the caller hands in a function that may be called with its context.
@@ -183,7 +183,7 @@ pub unsafe extern "C" fn hl_pool_walk(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_check(pool: *mut hl_pool) -> Status {
     // SAFETY: the caller hands in a live pool or null.
-    status(unsafe { live(pool) }.and_then(|live| live.pool().check()))
+    status(unsafe { live(pool) }.and_then(|live| live.check()))
 }
 
 /// Draws the heap that holds the address `memory` as a string of `size - 1` characters, each for an equal
@@ -203,7 +203,7 @@ pub unsafe extern "C" fn hl_pool_map(
         // SAFETY: the caller hands in `size` characters.
         let text = unsafe { core::slice::from_raw_parts_mut(text.cast::<u8>(), size) };
         let (characters, end) = text.split_at_mut(size - 1);
-        live.pool().map(memory.cast(), characters)?;
+        live.map(memory.cast(), characters)?;
         end[0] = 0;
         Ok(())
     }))

@@ -20,7 +20,7 @@ pub type hl_grow_fn =
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_set_limit(pool: *mut hl_pool, bytes: usize) -> Status {
     // SAFETY: the caller hands in a live pool or null.
-    status(unsafe { live(pool) }.map(|live| live.pool().set_limit((bytes != 0).then_some(bytes))))
+    status(unsafe { live(pool) }.map(|live| live.set_limit((bytes != 0).then_some(bytes))))
 }
 
 /// Sets what is called when free bytes have fallen below `threshold` bytes, once until they have risen above it
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn hl_pool_set_low_memory_callback(
         let context = words(pool, callback.map(|callback| callback as *mut c_void), context);
         let function = callback.map(|_| low_memory as _);
         // SAFETY: the caller promises that the callback may be called with the context.
-        unsafe { live.pool().set_low_memory_callback(threshold, function, context) }
+        unsafe { live.set_low_memory_callback(threshold, function, context) }
     }))
 }
 
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn hl_pool_set_grow_callback(
         let context = words(pool, callback.map(|callback| callback as *mut c_void), context);
         let function = callback.map(|_| grow as _);
         // SAFETY: the caller promises that the callback may be called with the context.
-        unsafe { live.pool().set_grow_callback(function, context) }
+        unsafe { live.set_grow_callback(function, context) }
     }))
 }
 

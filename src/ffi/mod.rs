@@ -19,6 +19,7 @@ mod limits;
 mod pools;
 
 use crate::error::{Error, Status};
+use crate::system::MemoryPool;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
 use errors::fail;
@@ -30,9 +31,9 @@ const NULL_POOL: Error = Error::InvalidArgument("invalid argument: the pool is N
 ///
 /// # Safety
 /// The handle is null or a live pool.
-unsafe fn live<'a>(pool: *mut hl_pool) -> Result<&'a hl_pool, Error> {
-    // SAFETY: the caller's promise.
-    unsafe { pool.as_ref() }.ok_or(NULL_POOL)
+unsafe fn live<'a>(pool: *mut hl_pool) -> Result<&'a MemoryPool, Error> {
+    // SAFETY: the caller's promise; a handle begins with its pool, or is it.
+    unsafe { pool.cast::<MemoryPool>().as_ref() }.ok_or(NULL_POOL)
 }
 
 /// The status of a call that returns nothing else.

@@ -41,39 +41,30 @@ pub struct hl_config {
 ///
 /// It takes memory from its heaps and from nowhere else. Unless it was made with HL_POOL_SINGLE_THREADED,
 /// every function may be called from any number of threads at once.
-pub struct hl_pool(Handle);
-
-/// A pool, by where the handle lives.
-enum Handle {
-    /// In pages of its own.
-    InPages(MemoryPool),
-    /// In memory that the caller handed in.
-    InCallersMemory(MemoryPool),
-    /// In the library, as the pool does.
-    Default,
+pub struct hl_pool {
+    // What is behind the pointer is a pool: in a `Handle`, but for the default one, which is the library's.
+    _opaque: [u8; 0],
 }
 
-static DEFAULT: hl_pool = hl_pool(Handle::Default);
+/// A pool of a program.
+#[repr(C)]
+pub(super) struct Handle {
+    /// First, so that its address is the handle's.
+    pool: MemoryPool,
+    /// Whether it is in [`Pages`], rather than in memory that the caller handed in.
+    in_pages: bool,
+}
 
 impl hl_pool {
-    /// The pool of the handle.
-    #[inline]
-    pub(super) fn pool(&self) -> &MemoryPool {
-        match &self.0 {
-            Handle::InPages(pool) | Handle::InCallersMemory(pool) => pool,
-            Handle::Default => default_pool(),
-        }
-    }
-
     /// The handle of the default pool.
     pub(super) fn default_handle() -> *mut hl_pool {
-        core::ptr::from_ref(&DEFAULT).cast_mut()
+        core::ptr::from_ref(default_pool()).cast_mut().cast()
     }
 }
 
 /// A handle in pages of its own, and what its pool is hardened with, if it is.
 struct Pages {
-    handle: hl_pool,
+    handle: Handle,
     hardened: MaybeUninit<Hardened>,
 }
 
@@ -149,7 +140,7 @@ fn new_pool(config: hl_config) -> Result<*mut hl_pool, Error> {
         unsafe { os::release(pages, handle_pages()) };
         return Err(Error::System { call: "mprotect", errno: libc::ENOMEM });
     }
-    let handle = hl_pool(Handle::InPages(pool));
+    let handle = Handle { pool, in_pages: true };
     let mut pages = pages.cast::<Pages>();
     // SAFETY: the pages are large enough, aligned, and nobody else's.
     let pages = unsafe {
@@ -159,9 +150,9 @@ fn new_pool(config: hl_config) -> Result<*mut hl_pool, Error> {
     if config.flags & HL_POOL_HARDENED != 0 {
         let hardened = pages.hardened.write(system::hardened(false));
         // SAFETY: nobody knows the pool yet, and the pages live as long as it.
-        unsafe { pages.handle.pool().harden(NonNull::from(hardened)) };
+        unsafe { pages.handle.pool.harden(NonNull::from(hardened)) };
     }
-    Ok(&raw mut pages.handle)
+    Ok((&raw mut pages.handle).cast())
 }
 
 /// Makes a pool inside the `size` bytes at `memory`: the handle comes first, what is left becomes the first
@@ -187,8 +178,8 @@ unsafe fn new_pool_in(memory: *mut u8, size: usize) -> Result<*mut hl_pool, Erro
     let memory = NonNull::new(memory).ok_or(Error::HeapNull)?;
     let end = address.checked_add(size).filter(|_| size <= MAX_SIZE);
     let end = end.ok_or(Error::HeapWraps { address, size })?;
-    let handle_at = address.checked_next_multiple_of(align_of::<hl_pool>());
-    let heap_at = handle_at.and_then(|handle| handle.checked_add(size_of::<hl_pool>()));
+    let handle_at = address.checked_next_multiple_of(align_of::<Handle>());
+    let heap_at = handle_at.and_then(|handle| handle.checked_add(size_of::<Handle>()));
     let (Some(handle_at), Some(heap_at)) = (handle_at, heap_at.filter(|&heap| heap < end)) else {
         return Err(Error::HeapTooSmall { address, size });
     };
@@ -200,10 +191,10 @@ unsafe fn new_pool_in(memory: *mut u8, size: usize) -> Result<*mut hl_pool, Erro
         other => other,
     })?;
     // SAFETY: the handle's bytes are inside the memory, aligned, and in front of the heap.
-    let handle = unsafe { memory.as_ptr().add(handle_at - address) }.cast::<hl_pool>();
+    let handle = unsafe { memory.as_ptr().add(handle_at - address) }.cast::<Handle>();
     // SAFETY: as above.
-    unsafe { handle.write(hl_pool(Handle::InCallersMemory(pool))) };
-    Ok(handle)
+    unsafe { handle.write(Handle { pool, in_pages: false }) };
+    Ok(handle.cast())
 }
 
 const NOT_THE_DEFAULT: Error =
@@ -213,14 +204,13 @@ const NOT_THE_DEFAULT: Error =
 /// default pool (::HL_ERR_INVALID_ARGUMENT). Cost: a step a block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_reset(pool: *mut hl_pool) -> Status {
+    if pool == hl_pool::default_handle() {
+        return status(Err(NOT_THE_DEFAULT));
+    }
     // SAFETY: the caller hands in a live pool or null.
-    status(unsafe { live(pool) }.and_then(|live| match live.0 {
-        Handle::Default => Err(NOT_THE_DEFAULT),
-        _ => {
-            // SAFETY: the caller promises not to use its blocks any more.
-            unsafe { live.pool().reset() };
-            Ok(())
-        }
+    status(unsafe { live(pool) }.map(|pool| {
+        // SAFETY: the caller promises not to use its blocks any more.
+        unsafe { pool.reset() }
     }))
 }
 
@@ -230,13 +220,12 @@ pub unsafe extern "C" fn hl_pool_reset(pool: *mut hl_pool) -> Status {
 /// No other thread may be using the pool.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_delete(pool: *mut hl_pool) -> Status {
-    let Some(handle) = NonNull::new(pool) else { return Status::Ok };
-    // SAFETY: the caller hands in a live pool.
-    let in_pages = match unsafe { &handle.as_ref().0 } {
-        Handle::InPages(_) => true,
-        Handle::InCallersMemory(_) => false,
-        Handle::Default => return status(Err(NOT_THE_DEFAULT)),
-    };
+    let Some(handle) = NonNull::new(pool.cast::<Handle>()) else { return Status::Ok };
+    if pool == hl_pool::default_handle() {
+        return status(Err(NOT_THE_DEFAULT));
+    }
+    // SAFETY: every other pool is in a handle.
+    let in_pages = unsafe { handle.as_ref() }.in_pages;
     // SAFETY: nobody else uses the pool, and nobody will after this.
     unsafe { handle.drop_in_place() };
     if in_pages {

@@ -327,7 +327,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// An object that can be had at once.
     #[inline(always)]
-    fn alloc_at_hand(&self, size: usize) -> Option<NonNull<u8>> {
+    pub(crate) fn alloc_at_hand(&self, size: usize) -> Option<NonNull<u8>> {
         if size < self.at_hand_below {
             // SAFETY: the bound is that of objects.
             return unsafe { self.inner.try_lock_shared()?.alloc_at_hand(size) };
@@ -341,7 +341,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// [`MemoryPool::alloc`], when that found nothing at hand.
     #[inline(never)]
-    fn alloc_other(&self, size: usize) -> Result<NonNull<u8>, Error> {
+    pub(crate) fn alloc_other(&self, size: usize) -> Result<NonNull<u8>, Error> {
         if self.is_hardened() {
             return self.alloc_armoured(self, Wanted::bytes(size));
         }
@@ -406,7 +406,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// Releases an object that is known at once; null never is.
     #[inline(always)]
-    fn release_at_hand(&self, block: *mut u8) -> bool {
+    pub(crate) fn release_at_hand(&self, block: *mut u8) -> bool {
         let Some(inner) = self.inner.try_lock() else { return false };
         match inner.release_at_hand(block.addr()) {
             Ok(false) => true,
@@ -429,7 +429,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// [`MemoryPool::release`], for every block; sooner for those that are not known at once.
     #[inline(never)]
-    fn release_other(&self, block: NonNull<u8>) -> Result<(), Error> {
+    pub(crate) fn release_other(&self, block: NonNull<u8>) -> Result<(), Error> {
         if self.is_hardened() {
             return self.release_armoured(self, block.addr().get(), Claim::POOL);
         }
