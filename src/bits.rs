@@ -32,7 +32,7 @@ pub(crate) struct Bitmap {
     words: NonNull<u64>,
     len: usize,
     levels: u8,
-    /// Index of the first word of each level.
+    /// Index of the first word of each level; that of level 0 is 0.
     starts: [u32; MAX_LEVELS],
 }
 
@@ -74,9 +74,10 @@ impl Bitmap {
     #[inline]
     fn word(&self, level: usize, index: usize) -> *mut u64 {
         debug_assert!(level < self.levels as usize && index <= (self.len - 1) >> (6 * (level + 1)));
+        let start = if level == 0 { 0 } else { self.starts[level] as usize };
         // SAFETY: every caller derives `index` from an entry below the length of `level`, and `new` laid
         // the levels out inside the words it was given.
-        unsafe { self.words.add(self.starts[level] as usize + index).as_ptr() }
+        unsafe { self.words.add(start + index).as_ptr() }
     }
 
     #[inline]
@@ -102,18 +103,26 @@ impl Bitmap {
     #[inline]
     pub(crate) fn set(&mut self, bit: usize) {
         debug_assert!(bit < self.len);
-        self.set_from(0, bit);
+        let old = self.load(0, bit / WORD);
+        self.store(0, bit / WORD, old | 1 << (bit % WORD));
+        if old == 0 {
+            self.set_from(1, bit / WORD);
+        }
     }
 
     /// Clears `bit`; clearing a clear bit changes nothing.
     #[inline]
     pub(crate) fn clear(&mut self, bit: usize) {
         debug_assert!(bit < self.len);
-        self.clear_from(0, bit);
+        let new = self.load(0, bit / WORD) & !(1 << (bit % WORD));
+        self.store(0, bit / WORD, new);
+        if new == 0 {
+            self.clear_from(1, bit / WORD);
+        }
     }
 
     /// Sets entry `entry` of `level`, and those above it that must change with it (B1).
-    #[inline]
+    #[inline(never)]
     fn set_from(&mut self, level: usize, entry: usize) {
         let mut entry = entry;
         for level in level..self.levels as usize {
@@ -127,7 +136,7 @@ impl Bitmap {
     }
 
     /// Clears entry `entry` of `level`, and those above it that must change with it (B1).
-    #[inline]
+    #[inline(never)]
     fn clear_from(&mut self, level: usize, entry: usize) {
         let mut entry = entry;
         for level in level..self.levels as usize {

@@ -168,18 +168,19 @@ impl Buddy {
     #[inline]
     fn free_block_from(&self, position: usize, order: Order) -> Option<(usize, Granule, Order)> {
         let position = self.bitmap.find_from(position)?;
-        let mut found = order;
-        while position >= self.begin(found.index() + 1) as usize {
-            found.0 += 1;
+        let mut index = order.index();
+        while position >= self.begin(index + 1) as usize {
+            index += 1;
         }
+        let found = Order(index as u8);
         Some((position, self.block_at(position as u32, found), found))
     }
 
-    /// The lowest free block of the smallest order from `order` up that has one, spares left out.
+    /// The lowest free block of the smallest order from `order` up that has one, spares left out; see
+    /// [`Buddy::free_block_from`].
     #[inline]
-    fn find(&self, order: Order) -> Option<(Granule, Order)> {
-        let (_, head, found) = self.free_block_from(self.begin(order.index()) as usize, order)?;
-        Some((head, found))
+    fn find(&self, order: Order) -> Option<(usize, Granule, Order)> {
+        self.free_block_from(self.begin(order.index()) as usize, order)
     }
 
     /// Head of the block of `order` whose bit is at `position`.
@@ -286,11 +287,11 @@ impl Buddy {
             self.free -= order.granules();
             return Some(Granule(core::mem::replace(spare, NO_SPARE)));
         }
-        let (head, found) = self.find(order).or_else(|| {
+        let (position, head, found) = self.find(order).or_else(|| {
             self.merge_spares();
             self.find(order)
         })?;
-        self.remove(head, found);
+        self.bitmap.clear(position);
         self.split(head, found, order);
         Some(head)
     }
