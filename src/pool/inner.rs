@@ -278,6 +278,12 @@ impl<R: RelaxStrategy> Inner<R> {
         self.heaps.get_mut(home).alloc_object(id)
     }
 
+    /// Allocates an object when [`Inner::alloc_object`] found none, from a new span in the home heap.
+    pub(super) fn alloc_from_new(&mut self, id: ClassId) -> Option<NonNull<u8>> {
+        let budget = self.budget();
+        self.on_heap(self.home?, |heap| heap.alloc_from_new(id, budget))
+    }
+
     /// Takes the object for `size` bytes that the home heap has at hand.
     ///
     /// # Safety

@@ -345,10 +345,16 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if self.is_hardened() {
             return self.alloc_armoured(self, Wanted::bytes(size));
         }
-        if size <= MAX_OBJECT
-            && let Some(object) = self.lock().alloc_object(ClassId::holding(size))
-        {
-            return Ok(object);
+        if size <= MAX_OBJECT {
+            let id = ClassId::holding(size);
+            let mut inner = self.lock();
+            if let Some(object) = inner.alloc_object(id) {
+                return Ok(object);
+            }
+            if let Some(object) = inner.alloc_from_new(id) {
+                self.warn_if_due(inner);
+                return Ok(object);
+            }
         }
         self.alloc_slow(Request { size, alignment: MIN_ALIGNMENT }).map(|block| block.address)
     }
@@ -490,9 +496,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
                 return Err(Error::SizeOverflow { count: 1, size });
             }
             if inner.resize(heap, live, size) {
-                let due = inner.low_memory_due();
-                drop(inner);
-                self.warn(due);
+                self.warn_if_due(inner);
                 return Ok(block);
             }
             live.size

@@ -122,9 +122,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     ) -> Option<NonNull<Span>> {
         let mut inner = self.lock();
         let span = inner.take_span(id, owner, taken);
-        let due = inner.low_memory_due();
-        drop(inner);
-        self.warn(due);
+        self.warn_if_due(inner);
         span
     }
 

@@ -2,6 +2,7 @@
 
 use super::heap::{Fresh, Request};
 use super::inner::{Callback, Inner};
+use super::lock::Guard;
 use super::{LowMemoryFn, MAX_SIZE, MemoryPool};
 use crate::error::Error;
 use spin::RelaxStrategy;
@@ -42,9 +43,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         loop {
             let mut inner = self.lock();
             if let Some(block) = inner.alloc(request) {
-                let due = inner.low_memory_due();
-                drop(inner);
-                self.warn(due);
+                self.warn_if_due(inner);
                 return Ok(block);
             }
             let error = inner.refusal(request);
@@ -92,6 +91,13 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let _growth = self.growth.lock();
         let grown_meanwhile = self.lock().generation != generation;
         grown_meanwhile || source(self, request.size, request.alignment)
+    }
+
+    /// Calls the low-memory callback if it is due, once the lock is released.
+    pub(super) fn warn_if_due(&self, mut inner: Guard<'_, Inner<R>, R>) {
+        let due = inner.low_memory_due();
+        drop(inner);
+        self.warn(due);
     }
 
     /// Calls the low-memory callback if it is due; says whether it was called.

@@ -172,7 +172,7 @@ impl Slab {
         self.slots.of(id).alloc()
     }
 
-    /// Allocates an object from a span of its class that has room, the current word being full.
+    /// Allocates an object from a span of its class that has room, the current one first.
     #[inline(never)]
     pub(crate) fn alloc_from_other(&mut self, id: ClassId) -> Option<NonNull<u8>> {
         if self.find_room(id) { self.pick(id) } else { None }
@@ -199,13 +199,19 @@ impl Slab {
         id: ClassId,
         budget: u32,
     ) -> Option<NonNull<u8>> {
-        let room = self.pick(id).or_else(|| self.alloc_from_other(id));
-        room.or_else(|| {
-            let wanted = self.span_order(id);
-            let span = self.new_span(buddy, id, wanted, budget)?;
-            self.make_current(id, span);
-            self.pick(id)
-        })
+        self.alloc_from_other(id).or_else(|| self.alloc_from_new(buddy, id, budget))
+    }
+
+    /// Allocates an object from a new span of its class, of which no other span has room.
+    pub(crate) fn alloc_from_new(
+        &mut self,
+        buddy: &mut Buddy,
+        id: ClassId,
+        budget: u32,
+    ) -> Option<NonNull<u8>> {
+        let span = self.new_span(buddy, id, self.span_order(id), budget)?;
+        self.make_current(id, span);
+        self.pick(id)
     }
 
     /// Allocates an object when neither its class nor the buddy system has the room that

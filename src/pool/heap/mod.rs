@@ -190,6 +190,14 @@ impl Heap {
         slab.alloc(id).or_else(|| slab.alloc_from_other(id))
     }
 
+    /// Allocates an object from a new span of its class, of which no other has room, taking up to `budget` bytes of
+    /// free granules.
+    pub(super) fn alloc_from_new(&mut self, id: ClassId, budget: usize) -> Option<NonNull<u8>> {
+        let granules = self.granules_in(budget);
+        let (slab, buddy) = self.slab_mut()?;
+        slab.alloc_from_new(buddy, id, granules)
+    }
+
     /// Allocates what is asked for from the place that suits it best, taking up to `budget` bytes of free
     /// granules.
     pub(super) fn alloc(&mut self, request: Request, budget: usize) -> Option<Fresh> {
