@@ -46,8 +46,8 @@ use core::ptr::NonNull;
 pub(crate) use touched::Sweep;
 use touched::Touched;
 
-/// One released block of each order below this is kept aside, unmerged, for the next allocation of its
-/// order: alternating allocation and release of one size would otherwise split and merge the whole ladder
+/// One released or cut off block of each order below this is kept aside, unmerged, for the next allocation of
+/// its order: alternating allocation and release of one size would otherwise split and merge the whole ladder
 /// of orders each time.
 const SPARE_ORDERS: usize = 8;
 
@@ -281,28 +281,52 @@ impl Buddy {
         if order.index() >= self.shape.orders() {
             return None;
         }
-        if let Some(spare) = self.spares.get_mut(order.index())
-            && *spare != NO_SPARE
-        {
+        if let Some(head) = self.take_spare(order) {
             self.free -= order.granules();
-            return Some(Granule(core::mem::replace(spare, NO_SPARE)));
+            return Some(head);
         }
-        let (position, head, found) = self.find(order).or_else(|| {
-            self.merge_spares();
-            self.find(order)
-        })?;
-        self.bitmap.clear(position);
+        let (head, found) =
+            self.take_smallest(order).or_else(|| self.take_smallest_of_merged(order))?;
         self.split(head, found, order);
         Some(head)
     }
 
-    /// Cuts a block that was removed from the free ones down to `order`: the upper halves become free.
+    /// Takes the spare of `order` out of the free blocks, if there is one.
+    #[inline]
+    fn take_spare(&mut self, order: Order) -> Option<Granule> {
+        let spare = self.spares.get_mut(order.index()).filter(|spare| **spare != NO_SPARE)?;
+        Some(Granule(core::mem::replace(spare, NO_SPARE)))
+    }
+
+    /// Takes a block of the smallest order from `order` up that has one out of the free blocks: the lowest, or else
+    /// the spare.
+    #[inline(always)]
+    fn take_smallest(&mut self, order: Order) -> Option<(Granule, Order)> {
+        let spare = (order.index()..SPARE_ORDERS).find(|&index| self.spares[index] != NO_SPARE);
+        let spare = spare.map(|index| Order(index as u8));
+        match self.find(order) {
+            Some((position, head, found)) if spare.is_none_or(|spare| found <= spare) => {
+                self.bitmap.clear(position);
+                Some((head, found))
+            }
+            _ => spare.and_then(|order| Some((self.take_spare(order)?, order))),
+        }
+    }
+
+    /// [`Buddy::take_smallest`], where that found nothing: merging the spares may make a block that is large enough.
+    #[cold]
+    fn take_smallest_of_merged(&mut self, order: Order) -> Option<(Granule, Order)> {
+        self.merge_spares();
+        self.take_smallest(order)
+    }
+
+    /// Cuts a block that was removed from the free ones down to `order`: the upper halves become free, spares where
+    /// there is none, which takes less than a bit, and no page of metadata where those come as they are written to.
     fn split(&mut self, head: Granule, from: Order, order: Order) {
         for half in (order.0..from.0).rev().map(Order) {
             let upper = head.plus(half.granules());
             match self.spares.get_mut(half.index()) {
-                // Where metadata is backed by pages as it is written to, an order's first bit costs two of them.
-                Some(spare) if self.touched.is_some() && *spare == NO_SPARE => {
+                Some(spare) if *spare == NO_SPARE => {
                     *spare = upper.0;
                     self.set_tag(upper, Tag::Free(half));
                 }

@@ -42,6 +42,7 @@ impl Touched {
 
 impl Buddy {
     /// The `granules` from `head` on have come into use; says whether all of them were fresh.
+    #[inline]
     pub(super) fn note_use(&mut self, head: Granule, granules: u32) -> bool {
         let Some(touched) = &mut self.touched else { return false };
         let (start, end) = (head.index(), head.index() + granules as usize);
