@@ -167,13 +167,11 @@ mod tests {
     #[test]
     fn one_thread_at_a_time_changes_the_value() {
         const ROUNDS: u32 = 10_000;
-        let lock = Lock::<_, Yield>::new(0, false);
-        thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| (0..ROUNDS).for_each(|_| *lock.lock() += 1));
-            }
-        });
-        assert_eq!(*lock.lock(), 3 * ROUNDS);
+        static LOCK: Lock<u32, Yield> = Lock::new(0, false);
+        let add = || (0..ROUNDS).for_each(|_| *LOCK.lock() += 1);
+        let threads = [(); 3].map(|()| thread::spawn(add));
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(*LOCK.lock(), 3 * ROUNDS);
     }
 
     #[test]
