@@ -30,8 +30,10 @@ char *told(void *pointer) {
 
 char *block_of(std::size_t size) { return told(malloc(unknown(size))); }
 
+// Another byte than is there: a canary may be any.
 void write_at(char *block, std::ptrdiff_t offset) {
-    *reinterpret_cast<volatile char *>(block + offset) = 'A';
+    volatile char *byte = block + offset;
+    *byte = static_cast<char>(*byte ^ 'A');
 }
 
 void read_at(char *block, std::ptrdiff_t offset) {
