@@ -361,25 +361,22 @@ unsafe fn release_slow(function: &'static str, block: *mut c_void, claim: Claim)
 /// See the [module](self).
 #[inline(always)]
 unsafe fn report_unless_released(function: &'static str, block: *mut c_void, claim: Claim) {
-    if block.is_null() {
+    let Some(block) = NonNull::new(block.cast()) else {
         return;
-    }
+    };
     // SAFETY: passed on to the caller.
-    if unsafe { cache::release_at_once(block.addr(), claim) } {
-        return;
+    unsafe {
+        if !cache::release_at_once(block.addr().get(), claim) {
+            report_unless_released_slowly(function, block, claim);
+        }
     }
-    // SAFETY: passed on to the caller.
-    unsafe { report_unless_released_slowly(function, block, claim) };
 }
 
 /// # Safety
 ///
 /// See the [module](self).
 #[inline(never)]
-unsafe fn report_unless_released_slowly(function: &'static str, block: *mut c_void, claim: Claim) {
-    let Some(block) = NonNull::new(block.cast()) else {
-        return;
-    };
+unsafe fn report_unless_released_slowly(function: &'static str, block: NonNull<u8>, claim: Claim) {
     // SAFETY: passed on to the caller.
     let released = match unsafe { cache::release_slow(block, claim) } {
         Err(Error::OriginMismatch { .. }) if !origins_are_judged() => {

@@ -46,17 +46,18 @@ impl<R: RelaxStrategy> Inner<R> {
         slab.map_or(core::ptr::null_mut(), |slab| slab.map().base_of(span))
     }
 
-    /// Sees to a span that nobody else will see to, although objects of it were released: it was to be posted,
-    /// but has no owner, or it was posted to one that has left.
+    /// Sees to a span of which others have released objects, and which is in no inbox: it was to be posted, but has no
+    /// owner, or was taken out of the inbox of one that has left, or has so many that are deserted.
     fn deliver(&mut self, span: NonNull<Span>) {
-        // SAFETY: objects of it are not collected, so it is in use.
-        let descriptor = unsafe { span.as_ref() };
+        // SAFETY: objects of it are not collected, so it is in use, and has an annex.
+        let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
         let (owner, _) = unmarked(descriptor.owner().load(Acquire));
         match NonNull::new(owner) {
             None => self.on_span(span, Slab::collect),
             // SAFETY: owners are never freed. They come and go under the lock.
             Some(owner) if unsafe { owner.as_ref() }.is_idle() => self.on_span(span, Slab::reclaim),
-            // By now it has another owner.
+            // The owner may be waiting for those who released all of it.
+            Some(_) if descriptor.is_deserted(&annex.remote) => self.on_span(span, Slab::reclaim),
             Some(_) => _ = slab::post(span),
         }
     }
@@ -73,25 +74,7 @@ impl<R: RelaxStrategy> Inner<R> {
         match posted {
             Posted::Done => {}
             Posted::Ownerless => self.deliver(span),
-            Posted::Idle(inbox) => self.empty_inbox(inbox),
-            Posted::Deserted(inbox) => self.give_deserted(inbox),
-        }
-    }
-
-    /// Gives back an owner's spans of which others have released everything: he may be waiting for them to end.
-    fn give_deserted(&mut self, inbox: NonNull<Inbox>) {
-        // SAFETY: owners are never freed.
-        for remote in unsafe { inbox.as_ref() }.take() {
-            // SAFETY: what is posted lies behind a descriptor.
-            let span = unsafe { SpanMap::span_of(remote) };
-            // SAFETY: it has an object that is not collected, so it is in use, and has an annex.
-            let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
-            let (owner, _) = unmarked(descriptor.owner().load(Acquire));
-            if core::ptr::eq(owner, inbox.as_ptr()) && descriptor.is_deserted(&annex.remote) {
-                self.on_span(span, Slab::reclaim);
-            } else {
-                self.deliver(span);
-            }
+            Posted::Idle(inbox) | Posted::Deserted(inbox) => self.empty_inbox(inbox),
         }
     }
 

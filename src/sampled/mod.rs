@@ -118,7 +118,7 @@ pub(crate) fn is_due() -> bool {
     !START.load(Relaxed).is_null() && COUNTDOWN.fetch_sub(1, Relaxed) == 1
 }
 
-/// Takes allocations off the countdown: so many the calling thread may make without asking [`is_due`]. None if its
+/// Takes allocations off the countdown: so many the calling thread may make without asking [`is_due`]. 0 if its
 /// next one is to be sampled.
 pub(crate) fn credit() -> u32 {
     /// The more, the less evenly threads are sampled.
@@ -253,7 +253,7 @@ pub(crate) fn sample(wanted: Wanted) -> Option<NonNull<u8>> {
 }
 
 fn alloc(wanted: Wanted) -> Option<NonNull<u8>> {
-    let Wanted { size, alignment, origin, zeroed } = wanted;
+    let Wanted { size, alignment, origin, .. } = wanted;
     if size > PAGE || alignment > PAGE {
         return None;
     }
@@ -278,10 +278,6 @@ fn alloc(wanted: Wanted) -> Option<NonNull<u8>> {
     for (canary, region) in state.canaries(number) {
         // SAFETY: it lies on the page, beside the user's bytes.
         unsafe { canary.fill(region) };
-    }
-    if zeroed {
-        // SAFETY: the block has so many bytes.
-        unsafe { user.write_bytes(0, size) };
     }
     Some(user)
 }
