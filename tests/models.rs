@@ -2,6 +2,7 @@
 //!
 //! The source is the library's own. It is compiled here with loom's atomics in place of those of the processor.
 
+use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 use remote::{Inbox, Noted, Remote, mark, marked, unmarked};
@@ -24,6 +25,8 @@ struct Span {
     filled: atomic::AtomicU8,
     owner: atomic::AtomicPtr<Inbox>,
     inbox: Inbox,
+    /// What an owner uses without the lock, and others under it when there is no owner.
+    countdown: UnsafeCell<u32>,
     /// Stands for the pool's lock; what it guards is the number of objects that the pool has collected.
     pool: Mutex<u32>,
 }
@@ -48,6 +51,7 @@ impl Span {
                 posted: atomic::AtomicU32::new(0),
                 deserted: atomic::AtomicU32::new(0),
             },
+            countdown: UnsafeCell::new(1),
             pool: Mutex::new(0),
         });
         span.owner.store(from_ref(&span.inbox).cast_mut(), Release);
@@ -216,5 +220,43 @@ fn what_another_thread_takes_out_for_the_owner_is_collected_by_one_of_the_two() 
         objects += span.take() + *span.pool.lock().unwrap();
         assert_eq!(objects, 2);
         assert_eq!(span.filled.load(Acquire), 0);
+    });
+}
+
+#[test]
+fn an_owner_that_comes_back_finds_nobody_at_what_it_owns() {
+    loom::model(|| {
+        let span = Span::new();
+        span.inbox.set_idle(true);
+        let other = {
+            let span = span.clone();
+            thread::spawn(move || {
+                assert_eq!(span.remote.note(&span.filled, 0, 1), Noted::First);
+                mark(&span.owner);
+                if !span.inbox.post(&span.remote) {
+                    return;
+                }
+                let _pool = span.pool.lock().unwrap();
+                for _ in span.inbox.take() {
+                    if span.inbox.is_idle() {
+                        span.owner.store(null_mut(), Release);
+                        span.countdown.with_mut(|countdown| {
+                            // SAFETY: that nobody else uses it is what the model shows.
+                            unsafe { *countdown += 1 }
+                        });
+                    }
+                }
+            })
+        };
+        {
+            let _pool = span.pool.lock().unwrap();
+            span.inbox.set_idle(false);
+        }
+        // It has a live object of the span still, which it releases.
+        if !unmarked(span.owner.load(Acquire)).0.is_null() {
+            // SAFETY: as above.
+            span.countdown.with_mut(|countdown| unsafe { *countdown -= 1 });
+        }
+        other.join().unwrap();
     });
 }

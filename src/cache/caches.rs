@@ -200,7 +200,7 @@ pub(super) fn enter() -> Option<&'static Cache> {
         let thread_end = caches.thread_end()?;
         (caches.take()?, thread_end)
     };
-    cache.inbox.set_idle(false);
+    default_pool().enter(&cache.inbox);
     tls::set(cache);
     // It may allocate, from the cache by now.
     if !thread_end.set(NonNull::from(cache).cast()) {

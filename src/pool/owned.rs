@@ -154,6 +154,12 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.lock().after_posting(span, posted);
     }
 
+    /// Says that an owner is there. Under the lock, since whoever finds that he is not uses his spans under it.
+    pub(crate) fn enter(&self, inbox: &Inbox) {
+        let _inner = self.lock();
+        inbox.set_idle(false);
+    }
+
     /// Sees to it that what is posted to an owner who leaves is collected, by whoever posts it.
     pub(crate) fn leave(&self, inbox: &Inbox) {
         let mut inner = self.lock();

@@ -140,7 +140,7 @@ impl Inbox {
         Posted { at: self.top.swap(null_mut(), Acquire) }
     }
 
-    /// Says that no thread is the owner from now on, or that one is again.
+    /// Says that no thread is the owner from now on, or that one is again. Under the pool's lock.
     pub(crate) fn set_idle(&self, idle: bool) {
         self.idle.store(idle, Relaxed);
         fence(SeqCst);
