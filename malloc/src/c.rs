@@ -64,6 +64,14 @@ fn new_slow(size: usize) -> *mut c_void {
 
 #[inline(always)]
 fn alloc_slow(size: usize, origin: Origin) -> *mut c_void {
+    match cache::alloc_next(size) {
+        Some(block) => block.as_ptr().cast(),
+        None => alloc_slowest(size, origin),
+    }
+}
+
+#[inline(never)]
+fn alloc_slowest(size: usize, origin: Origin) -> *mut c_void {
     match cache::alloc_at_once(size, origin) {
         Some(block) => block.as_ptr().cast(),
         None => aligned(MIN_ALIGNMENT, size, origin),
@@ -366,7 +374,7 @@ unsafe fn report_unless_released(function: &'static str, block: *mut c_void, cla
     };
     // SAFETY: passed on to the caller.
     unsafe {
-        if !cache::release_at_once(block.addr().get(), claim) {
+        if !cache::release_shared(block.addr().get()) {
             report_unless_released_slowly(function, block, claim);
         }
     }
@@ -377,6 +385,10 @@ unsafe fn report_unless_released(function: &'static str, block: *mut c_void, cla
 /// See the [module](self).
 #[inline(never)]
 unsafe fn report_unless_released_slowly(function: &'static str, block: NonNull<u8>, claim: Claim) {
+    // SAFETY: passed on to the caller.
+    if unsafe { cache::release_at_once(block.addr().get(), claim) } {
+        return;
+    }
     // SAFETY: passed on to the caller.
     let released = match unsafe { cache::release_slow(block, claim) } {
         Err(Error::OriginMismatch { .. }) if !origins_are_judged() => {

@@ -27,7 +27,9 @@ mod tests;
 mod tls;
 
 pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
-pub use hardened::{alloc_at_once, change_origin, fault_at, first_wound, harden, record_of};
+pub use hardened::{
+    alloc_at_once, change_origin, fault_at, first_wound, harden, record_of, release_at_once,
+};
 
 use crate::error::Error;
 use crate::pool::MIN_ALIGNMENT;
@@ -117,17 +119,19 @@ impl Cache {
     /// Allocates an object for `size` bytes from the word that is at hand.
     #[inline(always)]
     fn alloc(&self, size: usize) -> Option<NonNull<u8>> {
-        let unit = size.wrapping_add(UNIT - 1) / UNIT;
         if size > MAX_OBJECT {
             return None;
         }
-        // SAFETY: the table has an entry for each unit up to the largest object's, and each entry is the
-        // distance of a slot.
-        let slot = unsafe {
-            let distance = self.slot_of.as_ptr().cast::<u16>().add(unit).read();
-            &*self.slots.as_ptr().byte_add(distance as usize)
-        };
-        slot.alloc()
+        // SAFETY: each distance is that of a slot.
+        unsafe { &*self.slots.as_ptr().byte_add(self.slot_of(size)) }.alloc()
+    }
+
+    /// The distance of the slot for `size` bytes from the first, in bytes. `size` is at most [`MAX_OBJECT`].
+    #[inline(always)]
+    fn slot_of(&self, size: usize) -> usize {
+        let unit = size.wrapping_add(UNIT - 1) / UNIT;
+        // SAFETY: the table has an entry for each unit up to the largest object's.
+        unsafe { self.slot_of.as_ptr().cast::<u16>().add(unit).read() as usize }
     }
 
     /// The span that holds `address`, if that is this cache's own.
@@ -139,16 +143,34 @@ impl Cache {
         unsafe { span.as_ref() }.is_owned_by(&self.inbox).then_some(span)
     }
 
-    /// Releases an object of another cache's span; false if it is none.
+    /// Releases an object of another cache's span, or of one of its own of which others have released objects; false
+    /// if it is none.
     #[inline(always)]
-    fn release_others(&self, address: usize) -> bool {
+    fn release_shared(&self, address: usize) -> bool {
         // SAFETY: as in `own_span`.
         let Some(span) = unsafe { &*self.map.as_ptr() }.holding(address) else { return false };
         // SAFETY: the map has a descriptor for every granule.
         let (owner, _) = unmarked(unsafe { span.as_ref() }.owner().load(Acquire));
-        !owner.is_null()
-            && !core::ptr::eq(owner, &self.inbox)
-            && default_pool().release_remote(span, address).is_ok()
+        if owner.is_null() {
+            return false;
+        }
+        let released = if core::ptr::eq(owner, &self.inbox) {
+            self.release_own(span, address)
+        } else {
+            default_pool().release_remote(span, address)
+        };
+        released.is_ok()
+    }
+
+    /// Releases an object of one of this cache's spans, marked or not.
+    #[inline(always)]
+    fn release_own(&self, span: NonNull<Span>, address: usize) -> Result<(), Refused> {
+        // SAFETY: it is this cache's own (C2).
+        let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
+        if descriptor.release_unless_noted(&annex.remote, address)? {
+            self.due(span);
+        }
+        Ok(())
     }
 }
 
@@ -171,6 +193,18 @@ pub unsafe fn sample(interval: u32) -> bool {
 #[inline(always)]
 pub fn alloc(size: usize) -> Option<NonNull<u8>> {
     tls::get().alloc(size)
+}
+
+/// [`alloc`], when that found nothing at hand, from another word of the current span, or another span of the thread's
+/// own; `None` if there is none, if the pool is hardened, or if blocks are sampled.
+#[inline]
+pub fn alloc_next(size: usize) -> Option<NonNull<u8>> {
+    let cache = tls::get();
+    if size > MAX_OBJECT || sampled::is_enabled() {
+        return None;
+    }
+    let class = cache.slot_of(size) / size_of::<Slot>();
+    if class < CLASSES && cache.refill_from_own(class) { cache.slots[class].alloc() } else { None }
 }
 
 /// [`alloc`], when that found nothing at hand, and for every other block.
@@ -262,19 +296,14 @@ fn after_release(address: usize) {
     }
 }
 
-/// [`release`], for what is the commonest besides: an object of another thread's, or of a hardened pool's. False if it
-/// takes [`release_slow`] to say what it is.
+/// [`release`], for what is the commonest besides: an object of a span that threads share. False if it takes another way
+/// to say what it is, as in a hardened pool.
 ///
 /// # Safety
 /// As for `MemoryPool::release`.
 #[inline(always)]
-pub unsafe fn release_at_once(address: usize, claim: Claim) -> bool {
-    let cache = tls::get();
-    match cache.ward() {
-        // SAFETY: passed on to the caller.
-        Some(ward) => unsafe { hardened::release_at_once(cache, ward, address, claim) },
-        None => cache.release_others(address),
-    }
+pub unsafe fn release_shared(address: usize) -> bool {
+    tls::get().release_shared(address)
 }
 
 /// [`release`], for every block, of which this is claimed.
@@ -322,24 +351,16 @@ fn release_bare(block: NonNull<u8>) -> Result<(), Error> {
     };
     // SAFETY: a map has a descriptor for every granule.
     let descriptor = unsafe { span.as_ref() };
-    let (owner, is_marked) = unmarked(descriptor.owner().load(Acquire));
+    let (owner, _) = unmarked(descriptor.owner().load(Acquire));
     if owner.is_null() {
         return default_pool().release_bare(block);
     }
-    if !core::ptr::eq(owner, &cache.inbox) {
-        return default_pool()
-            .release_remote(span, address)
-            .map_err(|Refused| default_pool().misuse(address));
-    }
-    if is_marked && is_noted(descriptor, address) {
-        return Err(default_pool().misuse(address));
-    }
-    match descriptor.release(address) {
-        Ok(true) => cache.due(span),
-        Ok(false) => {}
-        Err(Refused) => return Err(default_pool().misuse(address)),
-    }
-    Ok(())
+    let released = if core::ptr::eq(owner, &cache.inbox) {
+        cache.release_own(span, address)
+    } else {
+        default_pool().release_remote(span, address)
+    };
+    released.map_err(|Refused| default_pool().misuse(address))
 }
 
 /// Whether another thread released the object at `address`, and the span's owner has not collected it.

@@ -52,6 +52,18 @@ impl Cache {
         }
     }
 
+    /// [`Cache::unlink`] of the first of a list.
+    fn unlink_first(list: &Cell<Option<NonNull<Span>>>, first: NonNull<Span>) {
+        // SAFETY: as in `link`.
+        unsafe {
+            let after = Annex::of(first).as_ref().after.get();
+            list.set(after);
+            if let Some(after) = after {
+                Annex::of(after).as_ref().before.set(None);
+            }
+        }
+    }
+
     fn unlink(&self, span: NonNull<Span>) {
         // SAFETY: as in `link`.
         unsafe {
@@ -157,7 +169,29 @@ impl Cache {
     /// Fills the slot of a class: from its current span, from another that has room, from what others have
     /// released, or from the pool.
     pub(super) fn refill(&self, id: ClassId) -> bool {
-        let slot = &self.slots[id.index()];
+        if self.refill_from_own(id.index()) {
+            return true;
+        }
+        if self.inbox.has_post() {
+            self.waited.set(self.waited.get() + 1);
+            if self.waited.get() >= PATIENCE {
+                self.collect();
+                if self.refill_from_own(id.index()) {
+                    return true;
+                }
+            }
+        }
+        let taken = &self.taken[id.index()];
+        let inbox = NonNull::from(&self.inbox);
+        let Some(span) = default_pool().take_span(id, inbox, taken.get()) else { return false };
+        taken.set(taken.get().saturating_add(1));
+        self.fill(&self.slots[id.index()], span)
+    }
+
+    /// [`Cache::refill`], from the current span or another of the cache's that has room.
+    #[inline]
+    pub(super) fn refill_from_own(&self, class: usize) -> bool {
+        let slot = &self.slots[class];
         if let Some(current) = slot.span(true) {
             if self.fill(slot, current) {
                 return true;
@@ -168,38 +202,26 @@ impl Cache {
             self.count(current, descriptor.released());
             descriptor.fall_asleep();
         }
-        if self.rooms[id.index()].get().is_none() && self.inbox.has_post() {
-            self.waited.set(self.waited.get() + 1);
-            if self.waited.get() >= PATIENCE {
-                self.collect();
-            }
+        let Some(span) = self.rooms[class].get() else { return false };
+        Self::unlink_first(&self.rooms[class], span);
+        // SAFETY: it is this cache's own (C2).
+        if unsafe { span.as_ref() }.is_empty() {
+            self.kept.set(self.kept.get() - self.bytes_of(span));
         }
-        if let Some(span) = self.rooms[id.index()].get() {
-            self.unlink(span);
-            // SAFETY: it is this cache's own (C2).
-            if unsafe { span.as_ref() }.is_empty() {
-                self.kept.set(self.kept.get() - self.bytes_of(span));
-            }
-            self.settle(span, State::Current);
-            return self.fill(slot, span);
-        }
-        let taken = &self.taken[id.index()];
-        let inbox = NonNull::from(&self.inbox);
-        let Some(span) = default_pool().take_span(id, inbox, taken.get()) else { return false };
-        taken.set(taken.get().saturating_add(1));
+        self.settle(span, State::Current);
         self.fill(slot, span)
     }
 
     fn fill(&self, slot: &Slot, span: NonNull<Span>) -> bool {
         // SAFETY: it is this cache's own (C2).
         let descriptor = unsafe { span.as_ref() };
-        slot.fill(descriptor, self.base_of(span))
+        slot.fill(descriptor, || self.base_of(span))
     }
 
     /// Address of the first object of a span.
     pub(super) fn base_of(&self, span: NonNull<Span>) -> *mut u8 {
         let map = self.spans();
-        if map.has_descriptor(span) { map.base_of(span) } else { default_pool().base_of(span) }
+        if map.has_descriptor(span) { map.base_of(span) } else { base_elsewhere(span) }
     }
 
     /// Gives back all that its thread will not use any more.
@@ -224,4 +246,11 @@ impl Cache {
         }
         self.kept.set(0);
     }
+}
+
+/// [`Cache::base_of`] a span in another heap than most are in.
+#[cold]
+#[inline(never)]
+fn base_elsewhere(span: NonNull<Span>) -> *mut u8 {
+    default_pool().base_of(span)
 }

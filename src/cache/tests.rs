@@ -7,7 +7,8 @@ use std::vec::Vec;
 /// A block as its address, which may go from thread to thread.
 fn block(size: usize) -> usize {
     let wanted = Wanted::bytes(size);
-    let block = alloc(size).or_else(|| alloc_slow(wanted).ok()).expect("there is memory");
+    let block = alloc(size).or_else(|| alloc_next(size)).or_else(|| alloc_slow(wanted).ok());
+    let block = block.expect("there is memory");
     // SAFETY: the block has so many bytes.
     unsafe { block.write_bytes(size as u8, size) };
     block.addr().get()
@@ -19,7 +20,7 @@ fn free(address: usize, size: usize) {
     unsafe {
         assert_eq!(*block.as_ptr(), size as u8);
         assert_eq!(*block.as_ptr().add(size - 1), size as u8);
-        if !release(address) {
+        if !release(address) && !release_shared(address) {
             release_slow(block, Claim::POOL).unwrap();
         }
     }
@@ -64,7 +65,10 @@ fn an_object_released_twice_is_refused_in_and_across_threads() {
     let misused = |address: usize| {
         let block = NonNull::new(core::ptr::with_exposed_provenance_mut::<u8>(address)).unwrap();
         // SAFETY: a block that is not live is refused.
-        matches!(unsafe { release_slow(block, Claim::POOL) }, Err(Error::AlreadyReleased { .. }))
+        unsafe {
+            assert!(!release(address) && !release_shared(address));
+            matches!(release_slow(block, Claim::POOL), Err(Error::AlreadyReleased { .. }))
+        }
     };
     for size in [16, 48, 100, 1000, 8192] {
         let (kept, first, second) = (block(size), block(size), block(size));

@@ -112,10 +112,16 @@ pub unsafe fn enable(interval: u32) -> bool {
     state.reserve()
 }
 
+/// Whether some allocations are.
+#[inline]
+pub(crate) fn is_enabled() -> bool {
+    !START.load(Relaxed).is_null()
+}
+
 /// Whether the calling allocation is to be sampled.
 #[inline]
 pub(crate) fn is_due() -> bool {
-    !START.load(Relaxed).is_null() && COUNTDOWN.fetch_sub(1, Relaxed) == 1
+    is_enabled() && COUNTDOWN.fetch_sub(1, Relaxed) == 1
 }
 
 /// Takes allocations off the countdown: so many the calling thread may make without asking [`is_due`]. 0 if its
@@ -123,7 +129,7 @@ pub(crate) fn is_due() -> bool {
 pub(crate) fn credit() -> u32 {
     /// The more, the less evenly threads are sampled.
     const MOST: u32 = 64;
-    if START.load(Relaxed).is_null() {
+    if !is_enabled() {
         return u32::MAX;
     }
     let granted = |left: u32| left.saturating_sub(1).min(MOST);

@@ -252,7 +252,7 @@ impl Slab {
         }
         self.settle(span, State::Current);
         // SAFETY: a current span is in use (L1).
-        let filled = self.slots.of(id).fill(unsafe { span.as_ref() }, self.map.base_of(span));
+        let filled = self.slots.of(id).fill(unsafe { span.as_ref() }, || self.map.base_of(span));
         debug_assert!(filled);
     }
 
@@ -269,7 +269,7 @@ impl Slab {
         if let Some(current) = self.current(id) {
             // SAFETY: a current span is in use (L1).
             let span = unsafe { current.as_ref() };
-            if self.slots.of(id).fill(span, self.map.base_of(current)) {
+            if self.slots.of(id).fill(span, || self.map.base_of(current)) {
                 return true;
             }
         }

@@ -164,15 +164,15 @@ impl Slot {
         self.none.set(0);
     }
 
-    /// Allocates from this span, whose first object is at `base`, from now on. False if it has no free object.
+    /// Allocates from this span, whose first object is where `base` says, from now on. False if it has no free object.
     #[inline]
-    pub(crate) fn fill(&self, span: &Span, base: *mut u8) -> bool {
+    pub(crate) fn fill(&self, span: &Span, base: impl FnOnce() -> *mut u8) -> bool {
         let Some((number, word, none)) = span.first_free_word() else { return false };
         let size = span.object_size();
         self.word.set(NonNull::from(word));
         self.none.set(none);
         self.size.set(size);
-        self.base.set(base.wrapping_add(number * WORD * size));
+        self.base.set(base().wrapping_add(number * WORD * size));
         true
     }
 }

@@ -170,9 +170,34 @@ impl Span {
     #[inline(always)]
     pub(crate) fn release(&self, address: usize) -> Result<bool, Refused> {
         self.set_free(address)?;
+        Ok(self.count_release())
+    }
+
+    /// [`Span::release`] for a span of a cache that others have released objects of: those are refused.
+    #[inline]
+    pub(crate) fn release_unless_noted(
+        &self,
+        remote: &Remote,
+        address: usize,
+    ) -> Result<bool, Refused> {
+        let (word, bit) = self.bit_of(address).ok_or(Refused)?;
+        if remote.is_noted(word, bit) {
+            return Err(Refused);
+        }
+        let before = self.free[word].load(Relaxed);
+        if before & bit != 0 {
+            return Err(Refused);
+        }
+        self.free[word].store(before | bit, Relaxed);
+        Ok(self.count_release())
+    }
+
+    /// Counts a release by the owner, and says whether he has something to do (S2).
+    #[inline(always)]
+    fn count_release(&self) -> bool {
         let countdown = self.countdown.get().wrapping_sub(1);
         self.countdown.set(countdown);
-        Ok(countdown == 0)
+        countdown == 0
     }
 
     /// Sets the bit of the live object that starts at `address`: [`Span::locate`], and a bit tested and set. By hand,

@@ -6,8 +6,7 @@
 
 mod objects;
 
-pub use objects::alloc_at_once;
-pub(super) use objects::release_at_once;
+pub use objects::{alloc_at_once, release_at_once};
 
 use super::{Cache, caches, counted, own, own_object, release_bare, tls};
 use crate::armour::{Key, Quarantine, Region, first_nonzero};

@@ -40,18 +40,15 @@ pub fn alloc_at_once(size: usize, origin: Origin) -> Option<NonNull<u8>> {
     }
 }
 
-/// Releases an object that begins at `address`, in a hardened pool, into the quarantine of the cache's ward. False if
-/// that is for others to do, or if there is something to say about it.
+/// Releases an object that begins at `address`, in a hardened pool, into the thread's quarantine. False if that is for
+/// others to do, or if there is something to say about it.
 ///
 /// # Safety
 /// As for `MemoryPool::release`.
 #[inline(always)]
-pub(in crate::cache) unsafe fn release_at_once(
-    cache: &Cache,
-    mut ward: NonNull<Ward>,
-    address: usize,
-    claim: Claim,
-) -> bool {
+pub unsafe fn release_at_once(address: usize, claim: Claim) -> bool {
+    let cache = tls::get();
+    let Some(mut ward) = cache.ward() else { return false };
     let Some(block) = live_object(cache, address.wrapping_sub(HEADER)) else { return false };
     // SAFETY: nothing else uses the ward now. The object is live, so it can be read, and the caller gives it up.
     unsafe {
