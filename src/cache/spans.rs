@@ -185,7 +185,14 @@ impl Cache {
         let inbox = NonNull::from(&self.inbox);
         let Some(span) = default_pool().take_span(id, inbox, taken.get()) else { return false };
         taken.set(taken.get().saturating_add(1));
-        self.fill(&self.slots[id.index()], span)
+        self.settle(span, State::Room);
+        self.link(span);
+        // SAFETY: it is this cache's own (C2).
+        if unsafe { span.as_ref() }.is_empty() {
+            self.kept.set(self.kept.get() + self.bytes_of(span));
+        }
+        // By way of the list: a callback of the pool may have allocated, and so filled the slot.
+        self.refill_from_own(id.index())
     }
 
     /// [`Cache::refill`], from the current span or another of the cache's that has room.

@@ -1,4 +1,7 @@
 use super::*;
+use crate::pool::Context;
+use crate::system::MemoryPool;
+use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
@@ -136,4 +139,43 @@ fn a_cache_may_be_taken_over_while_others_release_what_it_owns() {
         });
     }
     default_pool().check().unwrap();
+}
+
+thread_local! {
+    /// What a callback has allocated, on a thread that waits for one.
+    static BY_CALLBACK: Cell<Option<usize>> = const { Cell::new(None) };
+    static WAITS: Cell<bool> = const { Cell::new(false) };
+}
+
+#[test]
+fn a_callback_may_allocate_while_its_thread_takes_a_span() {
+    const SIZE: usize = 3000;
+    unsafe fn allocate(_: &MemoryPool, _: usize, _: Context) {
+        if WAITS.replace(false) {
+            BY_CALLBACK.set(Some(block(SIZE)));
+        }
+    }
+    let set = |function| {
+        // SAFETY: it can be called from any thread, and needs no context.
+        unsafe { default_pool().set_low_memory_callback(usize::MAX, function, [null_mut(); 3]) }
+    };
+    let span_of = |address| tls::get().spans().holding(address);
+    // So that the thread has a cache.
+    free(block(SIZE), SIZE);
+    let mut blocks = Vec::new();
+    let by_callback = loop {
+        // Any other thread may be the one that is told.
+        set(Some(allocate));
+        WAITS.set(true);
+        blocks.push(block(SIZE));
+        if let Some(by_callback) = BY_CALLBACK.take() {
+            break by_callback;
+        }
+    };
+    set(None);
+    // The callback has made a span current, and it still is.
+    assert!(span_of(by_callback).is_some());
+    assert_eq!(span_of(by_callback), span_of(*blocks.last().unwrap()));
+    blocks.push(by_callback);
+    blocks.into_iter().for_each(|address| free(address, SIZE));
 }
