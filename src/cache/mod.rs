@@ -119,19 +119,20 @@ impl Cache {
     /// Allocates an object for `size` bytes from the word that is at hand.
     #[inline(always)]
     fn alloc(&self, size: usize) -> Option<NonNull<u8>> {
+        let distance = self.distance_to_slot(size)?;
+        // SAFETY: each distance is that of a slot.
+        unsafe { &*self.slots.as_ptr().byte_add(distance) }.alloc()
+    }
+
+    /// The distance of the slot for `size` bytes from the first, in bytes; `None` if no class has so many.
+    #[inline(always)]
+    fn distance_to_slot(&self, size: usize) -> Option<usize> {
+        let unit = size.wrapping_add(UNIT - 1) / UNIT;
         if size > MAX_OBJECT {
             return None;
         }
-        // SAFETY: each distance is that of a slot.
-        unsafe { &*self.slots.as_ptr().byte_add(self.slot_of(size)) }.alloc()
-    }
-
-    /// The distance of the slot for `size` bytes from the first, in bytes. `size` is at most [`MAX_OBJECT`].
-    #[inline(always)]
-    fn slot_of(&self, size: usize) -> usize {
-        let unit = size.wrapping_add(UNIT - 1) / UNIT;
         // SAFETY: the table has an entry for each unit up to the largest object's.
-        unsafe { self.slot_of.as_ptr().cast::<u16>().add(unit).read() as usize }
+        Some(unsafe { self.slot_of.as_ptr().cast::<u16>().add(unit).read() } as usize)
     }
 
     /// The span that holds `address`, if that is this cache's own.
@@ -200,10 +201,10 @@ pub fn alloc(size: usize) -> Option<NonNull<u8>> {
 #[inline]
 pub fn alloc_next(size: usize) -> Option<NonNull<u8>> {
     let cache = tls::get();
-    if size > MAX_OBJECT || sampled::is_enabled() {
+    if sampled::is_enabled() {
         return None;
     }
-    let class = cache.slot_of(size) / size_of::<Slot>();
+    let class = cache.distance_to_slot(size)? / size_of::<Slot>();
     if class < CLASSES && cache.refill_from_own(class) { cache.slots[class].alloc() } else { None }
 }
 
