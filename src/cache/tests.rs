@@ -119,24 +119,23 @@ fn what_others_release_is_given_back_while_its_owner_waits() {
 #[test]
 fn a_cache_may_be_taken_over_while_others_release_what_it_owns() {
     const SIZE: usize = 480;
+    static STARTED: AtomicBool = AtomicBool::new(false);
     // So that this thread has a cache, and is not the one that takes the other's over.
     free(block(SIZE), SIZE);
     for _ in 0..2000 {
         let left: Vec<_> =
             thread::spawn(|| (0..256).map(|_| block(SIZE)).collect()).join().unwrap();
         let (here, there): (Vec<_>, Vec<_>) = left.iter().partition(|&&address| address % 7 == 0);
-        let started = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                started.store(true, Relaxed);
-                // By the first it takes the cache over.
-                there.iter().for_each(|&address| free(address, SIZE));
-            });
-            while !started.load(Relaxed) {
-                core::hint::spin_loop();
-            }
-            here.iter().for_each(|&address| free(address, SIZE));
+        let other = thread::spawn(move || {
+            STARTED.store(true, Relaxed);
+            // By the first it takes the cache over.
+            there.into_iter().for_each(|address| free(address, SIZE));
         });
+        while !STARTED.swap(false, Relaxed) {
+            core::hint::spin_loop();
+        }
+        here.into_iter().for_each(|address| free(address, SIZE));
+        other.join().unwrap();
     }
     default_pool().check().unwrap();
 }
