@@ -31,7 +31,9 @@ mod check;
 pub(crate) mod class;
 mod dice;
 mod map;
+mod owned;
 pub(crate) mod remote;
+mod rooms;
 mod slot;
 mod span;
 #[cfg(test)]
@@ -41,15 +43,14 @@ pub use class::MAX_OBJECT;
 pub(crate) use class::{CLASSES, ClassId, SPAN_GRANULE_SHIFT};
 pub(crate) use dice::Dice;
 pub(crate) use map::{Annex, SpanMap, alignment as map_alignment, bytes as map_bytes};
+pub(crate) use owned::{Posted, post, release_remote};
 pub(crate) use slot::{Slot, Slots};
 pub(crate) use span::{Place, Refused, Span, State};
 
 use crate::bits::{Bitmap, MAX_BITS};
 use crate::buddy::{Buddy, Extent, Granule, Kind, MAX_GRANULES, Order};
 use class::MAX_SPAN_ORDER;
-use core::ptr::{NonNull, null, null_mut};
-use core::sync::atomic::Ordering::Acquire;
-use remote::{Inbox, Noted};
+use core::ptr::{NonNull, null};
 
 // The room bits of the largest heap fit a bitmap.
 const _: () = assert!(CLASSES * MAX_GRANULES <= MAX_BITS);
@@ -58,18 +59,6 @@ mod atomic {
     pub(super) use core::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, fence,
     };
-}
-
-impl Inbox {
-    /// An empty inbox, of an owner that is there.
-    pub(crate) const fn new() -> Inbox {
-        Inbox {
-            top: atomic::AtomicPtr::new(null_mut()),
-            idle: atomic::AtomicBool::new(false),
-            posted: atomic::AtomicU32::new(0),
-            deserted: atomic::AtomicU32::new(0),
-        }
-    }
 }
 
 /// The spans of one heap.
@@ -92,19 +81,6 @@ pub(crate) struct Slab {
     free_number: u32,
     /// Where objects are taken at random: of a hardened pool.
     dice: Option<Dice>,
-}
-
-/// What a thread that is not the owner has done by a release.
-pub(crate) enum Posted {
-    /// All there was to do.
-    Done,
-    /// The span is the pool's by now: to be collected under its lock.
-    Ownerless,
-    /// It was posted to an owner that has left: the inbox is to be emptied under the lock.
-    Idle(NonNull<Inbox>),
-    /// The owner's inbox has so many spans of which others have released everything that they are to be given back
-    /// under the lock: he may not come for long.
-    Deserted(NonNull<Inbox>),
 }
 
 /// Bytes of the room bits for a heap of `capacity` granules, to be aligned for `u64`.
@@ -154,11 +130,6 @@ impl Slab {
     pub(crate) unsafe fn slots_of(slab: NonNull<Slab>) -> NonNull<Slots> {
         // SAFETY: the caller's promise.
         unsafe { NonNull::new_unchecked(&raw mut (*slab.as_ptr()).slots) }
-    }
-
-    #[inline]
-    fn room(&self, id: ClassId, head: Granule) -> usize {
-        id.index() * self.map.granules() + head.index()
     }
 
     /// The current span of a class.
@@ -263,37 +234,6 @@ impl Slab {
         self.released[span.class().index()] += span.settle(state);
     }
 
-    /// Fills the slot of a class from its current span, or else from another that has room, if there is one:
-    /// the next, or else the lowest.
-    fn find_room(&mut self, id: ClassId) -> bool {
-        if let Some(current) = self.current(id) {
-            // SAFETY: a current span is in use (L1).
-            let span = unsafe { current.as_ref() };
-            if self.slots.of(id).fill(span, || self.map.base_of(current)) {
-                return true;
-            }
-        }
-        match self.take_room(id) {
-            Some(span) => {
-                self.make_current(id, span);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// The next span of a class, or else the lowest that has room; it is neither of both afterwards.
-    fn take_room(&mut self, id: ClassId) -> Option<NonNull<Span>> {
-        if let Some(next) = self.next[id.index()].take() {
-            return Some(next);
-        }
-        let room = self.first_room(id)?;
-        self.rooms.clear(room);
-        self.rooms_of[id.index()] -= 1;
-        let head = room - self.room(id, Granule(0));
-        Some(self.map.descriptor(Granule(head as u32)))
-    }
-
     /// Makes a span, the pool's, all its objects free, which is neither the current nor the next one yet.
     fn new_span(
         &mut self,
@@ -383,62 +323,6 @@ impl Slab {
         buddy.free() - before
     }
 
-    /// A span has room now: it takes its place by address before the current or the next one, or among the
-    /// others.
-    fn gained_room(&mut self, buddy: &mut Buddy, span: NonNull<Span>) {
-        let mut span = span;
-        // SAFETY: the span is in use (L1).
-        let id = unsafe { span.as_ref() }.class();
-        if let Some(displaced) = self.current(id).filter(|&current| is_lower(span, current)) {
-            // SAFETY: it was the current span, so in use (L1).
-            let descriptor = unsafe { displaced.as_ref() };
-            let state = if descriptor.has_room() { State::Room } else { State::Full };
-            self.slots.of(id).clear();
-            self.settle(displaced, state);
-            self.make_current(id, span);
-            if state == State::Full {
-                return;
-            }
-            if descriptor.is_empty() {
-                return self.retire_unlisted(buddy, displaced);
-            }
-            span = displaced;
-        }
-        match self.next[id.index()] {
-            Some(next) if is_lower(next, span) => self.add_room(id, span),
-            Some(next) => {
-                self.next[id.index()] = Some(span);
-                self.add_room(id, next);
-            }
-            // Others may be lower.
-            None if self.first_room(id).is_some_and(|lowest| lowest < self.room_of(id, span)) => {
-                self.add_room(id, span);
-            }
-            None => self.next[id.index()] = Some(span),
-        }
-    }
-
-    /// The bit of the lowest span with room that is neither the current nor the next one.
-    #[inline]
-    fn first_room(&self, id: ClassId) -> Option<usize> {
-        if self.rooms_of[id.index()] == 0 {
-            return None;
-        }
-        self.rooms.find_from(self.room(id, Granule(0)))
-    }
-
-    /// The bit of a span of the class.
-    fn room_of(&self, id: ClassId, span: NonNull<Span>) -> usize {
-        self.room(id, self.map.head_of(span))
-    }
-
-    /// Adds a span to those with room.
-    fn add_room(&mut self, id: ClassId, span: NonNull<Span>) {
-        let room = self.room_of(id, span);
-        self.rooms.set(room);
-        self.rooms_of[id.index()] += 1;
-    }
-
     /// Gives back the block of one of the pool's spans, all of whose objects are free.
     #[inline(never)]
     fn retire(&mut self, buddy: &mut Buddy, span: NonNull<Span>) {
@@ -491,77 +375,6 @@ impl Slab {
         self.retire(buddy, span);
     }
 
-    /// Takes a span of the class that has room, or a new one, for an owner who has taken so many before. The first
-    /// ones are small: of most classes a thread needs a few objects.
-    pub(crate) fn take(
-        &mut self,
-        buddy: &mut Buddy,
-        id: ClassId,
-        budget: u32,
-        owner: NonNull<Inbox>,
-        taken: u8,
-    ) -> Option<NonNull<Span>> {
-        let class = id.class();
-        let largest = class.owned_span_order.min(self.span_order(id));
-        let order = class.first_span_order.saturating_add(taken).min(largest);
-        let span = match self.take_room(id) {
-            Some(span) => span,
-            None => self.new_span(buddy, id, order, budget)?,
-        };
-        // SAFETY: the span is in use (L1).
-        let descriptor = unsafe { span.as_ref() };
-        self.settle(span, State::Current);
-        descriptor.set_owner(owner.as_ptr());
-        Some(span)
-    }
-
-    /// Takes a span back from its owner, who uses it no more. Says how many granules became free.
-    pub(crate) fn give(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> u32 {
-        // SAFETY: the span is in use (L1).
-        let descriptor = unsafe { span.as_ref() };
-        descriptor.set_owner(null_mut());
-        self.count_owners(span);
-        self.settle(span, State::Full);
-        if descriptor.has_room() { self.changed_room(buddy, span) } else { 0 }
-    }
-
-    /// Collects what others have released of one of the pool's spans, which is not posted. Says how many
-    /// granules became free.
-    pub(crate) fn collect(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> u32 {
-        // SAFETY: the span has objects that are not collected, so it is in use (L1).
-        let descriptor = unsafe { span.as_ref() };
-        let Some(annex) = self.map.annex(span) else { return 0 };
-        if descriptor.state() == State::Unused {
-            // Two threads released its last object, and the span was given back between the two.
-            return 0;
-        }
-        let released = descriptor.collect(&annex.remote).released;
-        self.released[descriptor.class().index()] += released;
-        match descriptor.state() {
-            State::Current => 0,
-            _ if released == 0 => 0,
-            _ => self.changed_room(buddy, span),
-        }
-    }
-
-    /// [`Slab::give`] of a span whose owner has left, and that others have released objects of; it is not
-    /// posted.
-    pub(crate) fn reclaim(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> u32 {
-        // SAFETY: the span has objects that are not collected, so it is in use (L1).
-        let descriptor = unsafe { span.as_ref() };
-        let Some(annex) = self.map.annex(span) else { return 0 };
-        annex.count_owners(descriptor.collect(&annex.remote).released);
-        self.give(buddy, span)
-    }
-
-    /// Counts what a span's owner has released, by the owner.
-    pub(crate) fn count_owners(&mut self, span: NonNull<Span>) {
-        // SAFETY: the span is in use (L1).
-        let id = unsafe { span.as_ref() }.class();
-        let released = self.map.annex(span).map_or(0, |annex| annex.take_uncounted());
-        self.released[id.index()] += released;
-    }
-
     /// Number of spans.
     pub(crate) fn spans_in_use(&self) -> u32 {
         self.spans_in_use
@@ -609,64 +422,4 @@ impl Slab {
     pub(crate) fn settled_releases(&self) -> u64 {
         self.released.iter().sum()
     }
-}
-
-/// Whether the first of two spans that are in use lies at the lower address.
-#[inline]
-fn is_lower(span: NonNull<Span>, other: NonNull<Span>) -> bool {
-    // SAFETY: every caller has spans that are in use (L1).
-    unsafe { span.as_ref().base() < other.as_ref().base() }
-}
-
-/// Releases the object at `address` of a span that has another owner, or had one just now. A pointer that
-/// is no live object's is refused; so is one of no span.
-#[inline(always)]
-pub(crate) fn release_remote(span: NonNull<Span>, address: usize) -> Result<Posted, Refused> {
-    // SAFETY: the map has a descriptor for every granule.
-    let descriptor = unsafe { span.as_ref() };
-    let (word, bit) = descriptor.bit_of(address).ok_or(Refused)?;
-    if descriptor.is_free_bit(word, bit) {
-        return Err(Refused);
-    }
-    // SAFETY: a span that can have an owner has an annex.
-    let remote = &unsafe { Annex::of(span).as_ref() }.remote;
-    let posted = match remote.note(descriptor.filled(), word, bit) {
-        Noted::Twice => return Err(Refused),
-        Noted::Done => Posted::Done,
-        Noted::First => post(span),
-    };
-    // By now the span may be another one: then no harm is done.
-    if matches!(posted, Posted::Done) && descriptor.is_word_deserted(remote, word) {
-        return Ok(count_deserted(span));
-    }
-    Ok(posted)
-}
-
-/// Counts a span, of whose words one is deserted, if all are.
-#[cold]
-#[inline(never)]
-fn count_deserted(span: NonNull<Span>) -> Posted {
-    // SAFETY: as in `release_remote`.
-    let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
-    if !descriptor.is_deserted(&annex.remote) {
-        return Posted::Done;
-    }
-    let (owner, _) = remote::unmarked(descriptor.owner().load(Acquire));
-    match NonNull::new(owner) {
-        // SAFETY: owners are never freed.
-        Some(owner) if unsafe { owner.as_ref() }.count_deserted() => Posted::Deserted(owner),
-        _ => Posted::Done,
-    }
-}
-
-/// Posts a span to its owner, by who has to.
-#[inline(never)]
-pub(crate) fn post(span: NonNull<Span>) -> Posted {
-    // SAFETY: it has an object that is not collected, so it is in use, and has an annex.
-    let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
-    let Some(owner) = NonNull::new(remote::mark(descriptor.owner())) else {
-        return Posted::Ownerless;
-    };
-    // SAFETY: owners are never freed.
-    if unsafe { owner.as_ref() }.post(&annex.remote) { Posted::Idle(owner) } else { Posted::Done }
 }
