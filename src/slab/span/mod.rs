@@ -12,11 +12,16 @@
 //! - S2: as long as nothing else is said, `started - countdown` objects were released by the owner since
 //!   `settle`. For a span with room that is not current, `countdown` is the number of live objects; for a
 //!   full one it is 1, or what a cache waits for ([`Span::waking`]) less the releases; for a current one it
-//!   is [`CURRENT`] less the releases. So when a release brings it to 0 the owner has something to do, and
+//!   is [`CURRENT`](countdown) less the releases. So when a release brings it to 0 the owner has something to do, and
 //!   only then.
 
+mod countdown;
+mod others;
+
+pub(crate) use others::Place;
+
 use super::class::{ClassId, MAX_OBJECTS, locate, span_bytes};
-use super::remote::{self, Inbox, Remote};
+use super::remote::{self, Inbox};
 use crate::buddy::Order;
 use core::cell::Cell;
 use core::mem::offset_of;
@@ -26,9 +31,6 @@ use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 pub(super) const WORD: usize = u64::BITS as usize;
 pub(super) const WORDS: usize = MAX_OBJECTS / WORD;
-
-/// Releases after which the owner looks at a current span, to no effect.
-const CURRENT: u16 = u16::MAX;
 
 /// What a span is to its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,7 @@ pub(crate) struct Span {
     last: AtomicU8,
     class: AtomicU8,
     order: AtomicU8,
-    /// See [`Remote`].
+    /// See [`Remote`](super::remote::Remote).
     filled: AtomicU8,
     free: [AtomicU64; WORDS],
     countdown: Cell<u16>,
@@ -74,30 +76,9 @@ const _: () = assert!(size_of::<Span>() == 64 && MAX_OBJECTS - 1 <= u8::MAX as u
 /// Bytes that the descriptors of a heap are aligned to, where spans have no owners.
 pub(super) const ALIGNMENT: usize = 64;
 
-/// Why an address can't be released to a span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// The first byte of a live object.
-    Live,
-    /// Inside a live object; the offset of its start in the span.
-    Interior(usize),
-    /// In a free object.
-    Free,
-    /// Behind the last object.
-    Padding,
-}
-
 /// An address is not the start of a live object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused;
-
-/// What the owner of a span has collected of others' releases.
-pub(crate) struct Collected {
-    /// Objects that became free.
-    pub(crate) released: u64,
-    /// Offset of an object that was free already.
-    pub(crate) twice: Option<usize>,
-}
 
 impl Span {
     /// Stands for granules that are in no span: no address is the start of one of its objects, and no cache
@@ -155,49 +136,12 @@ impl Span {
         starts.then_some(index)
     }
 
-    /// Whether a live object starts at `address`, for whoever doesn't own the span. Where no live object is, the
-    /// descriptor may be that of a span elsewhere by now.
-    #[inline(always)]
-    pub(crate) fn is_start_of_live(&self, address: usize) -> bool {
-        self.index_of(address).is_some_and(|index| {
-            let word = self.free.get(index / WORD);
-            word.is_some_and(|word| word.load(Relaxed) >> (index % WORD) & 1 == 0)
-        })
-    }
-
     /// Makes the live object that starts at `address`, an address inside the span, free. Says whether the
     /// owner has something to do (S2).
     #[inline(always)]
     pub(crate) fn release(&self, address: usize) -> Result<bool, Refused> {
         self.set_free(address)?;
         Ok(self.count_release())
-    }
-
-    /// [`Span::release`] for a span of a cache that others have released objects of: those are refused.
-    #[inline]
-    pub(crate) fn release_unless_noted(
-        &self,
-        remote: &Remote,
-        address: usize,
-    ) -> Result<bool, Refused> {
-        let (word, bit) = self.bit_of(address).ok_or(Refused)?;
-        if remote.is_noted(word, bit) {
-            return Err(Refused);
-        }
-        let before = self.free[word].load(Relaxed);
-        if before & bit != 0 {
-            return Err(Refused);
-        }
-        self.free[word].store(before | bit, Relaxed);
-        Ok(self.count_release())
-    }
-
-    /// Counts a release by the owner, and says whether he has something to do (S2).
-    #[inline(always)]
-    fn count_release(&self) -> bool {
-        let countdown = self.countdown.get().wrapping_sub(1);
-        self.countdown.set(countdown);
-        countdown == 0
     }
 
     /// Sets the bit of the live object that starts at `address`: [`Span::locate`], and a bit tested and set. By hand,
@@ -250,25 +194,6 @@ impl Span {
         Ok(())
     }
 
-    /// Makes free what others have released. By the owner, of a span that was posted.
-    pub(crate) fn collect(&self, remote: &Remote) -> Collected {
-        let (owner, _) = remote::unmarked(self.owner.load(Relaxed));
-        // Before the bits are taken: whoever sets one afterwards marks it again.
-        self.owner.store(owner, Relaxed);
-        let mut collected = Collected { released: 0, twice: None };
-        remote.collect(&self.filled, |word, bits| {
-            let before = self.free[word].load(Relaxed);
-            self.free[word].store(before | bits, Relaxed);
-            collected.released += (bits & !before).count_ones() as u64;
-            let twice = bits & before;
-            if twice != 0 {
-                let index = word * WORD + twice.trailing_zeros() as usize;
-                collected.twice = Some(index * self.object_size());
-            }
-        });
-        collected
-    }
-
     /// Makes every object free, and says how many were live.
     pub(super) fn release_all(&self) -> usize {
         let live = self.live();
@@ -276,139 +201,9 @@ impl Span {
         live
     }
 
-    /// Word and bit of the object that starts at `address`, for whoever doesn't own the span.
-    #[inline]
-    pub(crate) fn bit_of(&self, address: usize) -> Option<(usize, u64)> {
-        let index = self.index_of(address).filter(|&index| index < self.capacity())?;
-        Some((index / WORD, 1 << (index % WORD)))
-    }
-
-    /// Whether others have released all objects of a span of a cache, which its owner has neither in a slot nor in a
-    /// list. Then he comes back to it only by his inbox: nothing is left of it that he could release.
-    ///
-    /// He may be about to let it fall asleep, or to collect it; so the answer counts for whoever took it out of the
-    /// inbox, which he can't meanwhile.
-    pub(crate) fn is_deserted(&self, remote: &Remote) -> bool {
-        let mut left = self.capacity();
-        let all_released = (0..WORDS).all(|word| {
-            let objects = left.min(WORD);
-            left -= objects;
-            // Acquire: who releases an object comes after its allocation, and so after the span was current.
-            remote.words[word].load(Acquire).count_ones() as usize == objects
-        });
-        // Acquire: with the release of `settle_at`. It was current when its last object was allocated, so that what is
-        // found is no earlier state than that.
-        all_released && self.state.load(Acquire) == State::Full as u8
-    }
-
-    /// Whether all objects of a word are free or released by others, as far as can be told in passing.
-    #[inline]
-    pub(super) fn is_word_deserted(&self, remote: &Remote, word: usize) -> bool {
-        self.free[word].load(Relaxed) | remote.words[word].load(Relaxed) == !0
-    }
-
-    /// Whether one of the word's `bits` stands for a free object.
-    pub(super) fn is_free_bit(&self, word: usize, bits: u64) -> bool {
-        self.free[word].load(Relaxed) & bits != 0
-    }
-
-    /// What lies at `address`, which is inside the span.
-    pub(crate) fn place(&self, address: usize) -> Place {
-        let (index, starts) = self.locate(address);
-        if index >= self.capacity() {
-            Place::Padding
-        } else if self.is_free(index) {
-            Place::Free
-        } else if starts {
-            Place::Live
-        } else {
-            Place::Interior(index * self.object_size())
-        }
-    }
-
-    /// The object that holds `address`, an address in the span, unless the owner knows it as free: its offset in the
-    /// span, and its word and bit.
-    #[inline]
-    pub(crate) fn object_holding(&self, address: usize) -> Option<(usize, (usize, u64))> {
-        let (index, _) = self.locate(address);
-        let is_live = index < self.capacity() && !self.is_free(index);
-        is_live.then(|| (index * self.object_size(), (index / WORD, 1 << (index % WORD))))
-    }
-
     /// Whether object `index` is free.
     pub(crate) fn is_free(&self, index: usize) -> bool {
         self.free[index / WORD].load(Relaxed) >> (index % WORD) & 1 != 0
-    }
-
-    /// Gives the span a state, and begins to count releases anew (S2), with `countdown` of them until the owner has
-    /// something to do. Says how many objects the owner released since the last time.
-    #[inline]
-    fn settle_at(&self, state: State, countdown: u16) -> u64 {
-        let released = self.released();
-        self.countdown.set(countdown);
-        self.started.set(countdown);
-        // Release: whoever finds it asleep finds all that its owner did to it.
-        self.state.store(state as u8, Release);
-        released
-    }
-
-    /// Gives the span a state that its free objects allow. Says how many objects the owner released since the
-    /// last time.
-    #[inline]
-    pub(crate) fn settle(&self, state: State) -> u64 {
-        let countdown = match state {
-            State::Current => CURRENT,
-            State::Room => self.live() as u16,
-            State::Full | State::Unused => 1,
-        };
-        self.settle_at(state, countdown)
-    }
-
-    /// [`Span::settle`] of one of the pool's spans that was full and has more than one object, of which one was
-    /// released since.
-    #[inline]
-    pub(crate) fn settle_with_one_free(&self) -> u64 {
-        self.settle_at(State::Room, self.capacity() as u16 - 1)
-    }
-
-    /// [`Span::settle`] of a cache's span without a free object: it is full until [`Span::waking`] are. What its owner
-    /// has released is counted before: asleep it may be [deserted](Span::is_deserted), and taken from him.
-    #[inline]
-    pub(crate) fn fall_asleep(&self) {
-        self.settle_at(State::Full, self.waking());
-    }
-
-    /// Free objects with which a cache uses a span again that was full. With a few at once its next
-    /// allocations are fast ones; with each by itself, most would look for another span, where objects of
-    /// different ages share spans. What this leaves unused is less than a quarter.
-    #[inline]
-    fn waking(&self) -> u16 {
-        (self.capacity() as u16 / 4).max(1)
-    }
-
-    /// [`Span::settle`] of a cache's full span that has lost so many objects more than the countdown knows, with
-    /// the state that it has then.
-    #[inline]
-    pub(crate) fn wake(&self, objects: u64) -> u64 {
-        let (countdown, objects) = (self.countdown.get(), objects as u16);
-        if objects < countdown {
-            self.count_down(objects);
-            return 0;
-        }
-        let free = self.waking() - countdown + objects;
-        self.settle_at(State::Room, self.capacity() as u16 - free)
-    }
-
-    /// A span that is not current has lost so many objects more than the countdown knows.
-    #[inline]
-    pub(crate) fn count_down(&self, objects: u16) {
-        self.countdown.set(self.countdown.get() - objects);
-        self.started.set(self.started.get() - objects);
-    }
-
-    /// Objects that the owner released since the span was settled.
-    pub(crate) fn released(&self) -> u64 {
-        self.started.get().wrapping_sub(self.countdown.get()) as u64
     }
 
     #[inline]
@@ -468,7 +263,7 @@ impl Span {
         self.class().class().size as usize
     }
 
-    /// See [`Remote`].
+    /// See [`Remote`](super::remote::Remote).
     pub(super) fn filled(&self) -> &AtomicU8 {
         &self.filled
     }
@@ -560,16 +355,6 @@ impl Span {
             Some("S2: the countdown is that of the span's state")
         } else {
             None
-        }
-    }
-
-    fn countdown_is_right(&self) -> bool {
-        let countdown = self.countdown.get();
-        match self.state() {
-            State::Current => countdown > 0,
-            State::Room => countdown as usize == self.live(),
-            State::Full => countdown == 1,
-            State::Unused => false,
         }
     }
 }
