@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::Status;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -1,0 +1,68 @@
+//! Forks while other threads use the pool: its locks, and the registry's, are held across them.
+
+use super::{MemoryPool, registry};
+use spin::RelaxStrategy;
+
+/// Forking with the pool in use by other threads: for `pthread_atfork`, whose handlers both sides run.
+///
+/// ```
+/// static POOL: heapmaster::MemoryPool = heapmaster::MemoryPool::system();
+///
+/// POOL.before_fork();
+/// // fork()
+/// // SAFETY: this thread has called `before_fork`.
+/// unsafe { POOL.after_fork() };
+/// assert!(POOL.alloc(10).is_ok());
+/// ```
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Takes the pool's locks and the registry's, so that a fork finds neither half-way through a change. Until
+    /// [`MemoryPool::after_fork`] nobody, the caller included, can use the pool.
+    pub fn before_fork(&self) {
+        self.lock_for_fork();
+        Self::lock_registry();
+    }
+
+    /// Releases what [`MemoryPool::before_fork`] took: in the parent, and in the child.
+    ///
+    /// # Safety
+    /// The calling thread called `before_fork`, or it is the copy of the thread that did.
+    pub unsafe fn after_fork(&self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            Self::unlock_registry();
+            self.unlock_after_fork();
+        }
+    }
+
+    /// Takes the pool's locks alone.
+    pub(crate) fn lock_for_fork(&self) {
+        core::mem::forget(self.growth.lock());
+        core::mem::forget(self.lock());
+    }
+
+    /// Releases what [`MemoryPool::lock_for_fork`] took.
+    ///
+    /// # Safety
+    /// As for [`MemoryPool::after_fork`].
+    pub(crate) unsafe fn unlock_after_fork(&self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.inner.force_unlock();
+            self.growth.force_unlock();
+        }
+    }
+
+    /// Takes the lock of the registry, which comes after those of all pools.
+    pub(crate) fn lock_registry() {
+        registry::lock_for_fork::<R>();
+    }
+
+    /// Releases what [`MemoryPool::lock_registry`] took.
+    ///
+    /// # Safety
+    /// As for [`MemoryPool::after_fork`].
+    pub(crate) unsafe fn unlock_registry() {
+        // SAFETY: the caller's promise.
+        unsafe { registry::unlock_after_fork() }
+    }
+}

@@ -1,0 +1,63 @@
+//! Limits of a pool, and the callbacks that a program sets: who is told that memory runs low, and who may add some.
+
+use super::MemoryPool;
+use super::inner::{Callback, Context};
+use spin::RelaxStrategy;
+
+/// Adds memory to a pool that has none left for a request; true if it did. A heap of `needed` bytes serves the
+/// request for certain, wherever it lies. See [`MemoryPool::set_grow_callback`].
+pub type GrowFn<R> = unsafe fn(pool: &MemoryPool<R>, needed: usize, context: Context) -> bool;
+
+/// Is told that only so many free bytes are left. See [`MemoryPool::set_low_memory_callback`].
+pub type LowMemoryFn<R> = unsafe fn(pool: &MemoryPool<R>, free_bytes: usize, context: Context);
+
+/// Limits and callbacks.
+///
+/// ```
+/// use heapmaster::{Context, Error, MemoryPool};
+///
+/// unsafe fn grow(pool: &MemoryPool, needed: usize, _: Context) -> bool {
+///     pool.add_system_heap(needed.max(1 << 20)).is_ok()
+/// }
+///
+/// let pool = MemoryPool::new();
+/// // SAFETY: the function can be called from any thread, and needs no context.
+/// unsafe { pool.set_grow_callback(Some(grow), [std::ptr::null_mut(); 3]) };
+/// pool.set_limit(Some(1 << 20));
+/// let block = pool.alloc(100_000)?;
+/// assert!(matches!(pool.alloc(1 << 20), Err(Error::LimitReached { .. })));
+/// // SAFETY: the block is not used any more.
+/// unsafe { pool.release(block) }?;
+/// # Ok::<(), Error>(())
+/// ```
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Lets spans and runs take at most so many bytes of the heaps; `None` lifts the limit. Blocks that are
+    /// live stay so, also beyond the limit.
+    pub fn set_limit(&self, bytes: Option<usize>) {
+        self.lock().set_limit(bytes)
+    }
+
+    /// Sets what is called when free bytes have fallen below `threshold`, once until they have risen above
+    /// it, and before an allocation fails for want of memory. No lock is held while it runs.
+    ///
+    /// # Safety
+    /// From any thread that uses the pool, `function` may be called with `context`, until another one is set.
+    pub unsafe fn set_low_memory_callback(
+        &self,
+        threshold: usize,
+        function: Option<LowMemoryFn<R>>,
+        context: Context,
+    ) {
+        let callback = function.map(|function| Callback { function, context });
+        self.lock().set_low_memory(threshold, callback);
+    }
+
+    /// Sets what is called when no heap has room for a request: it may add a heap, and answer true. No lock
+    /// is held while it runs.
+    ///
+    /// # Safety
+    /// From any thread that uses the pool, `function` may be called with `context`, until another one is set.
+    pub unsafe fn set_grow_callback(&self, function: Option<GrowFn<R>>, context: Context) {
+        self.lock().grow = function.map(|function| Callback { function, context });
+    }
+}

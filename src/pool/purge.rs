@@ -1,0 +1,31 @@
+//! What goes back to the system: all that is free, or, by rounds of decay, what has been free for a while.
+
+use super::MemoryPool;
+use spin::RelaxStrategy;
+
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Gives memory back to the system that heaps got from it and have free; says how many bytes. Cost: a step a
+    /// free block, and a call of the system.
+    pub fn trim(&self) -> usize {
+        self.lock().trim()
+    }
+}
+
+/// Rounds of decay, for whoever has the time.
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Begins a round: it is to purge what has been free since the one before.
+    pub(crate) fn begin_decay(&self) {
+        self.lock().begin_decay();
+    }
+
+    /// Purges some more of it; the lock is held for about a millisecond. Says whether there is more.
+    pub(crate) fn decay(&self) -> bool {
+        self.lock().decay()
+    }
+
+    /// Calls `done`, under the lock, with the free bytes that could be purged.
+    pub(crate) fn end_decay<T>(&self, done: impl FnOnce(usize) -> T) -> T {
+        let inner = self.lock();
+        done(inner.purgeable())
+    }
+}
