@@ -1,8 +1,12 @@
 //! Limits of a pool, and the callbacks that a program sets: who is told that memory runs low, and who may add some.
 
 use super::MemoryPool;
-use super::inner::{Callback, Context};
+use super::inner::Inner;
+use core::ffi::c_void;
 use spin::RelaxStrategy;
+
+/// What a callback is given back; the C border needs three words.
+pub type Context = [*mut c_void; 3];
 
 /// Adds memory to a pool that has none left for a request; true if it did. A heap of `needed` bytes serves the
 /// request for certain, wherever it lies. See [`MemoryPool::set_grow_callback`].
@@ -10,6 +14,50 @@ pub type GrowFn<R> = unsafe fn(pool: &MemoryPool<R>, needed: usize, context: Con
 
 /// Is told that only so many free bytes are left. See [`MemoryPool::set_low_memory_callback`].
 pub type LowMemoryFn<R> = unsafe fn(pool: &MemoryPool<R>, free_bytes: usize, context: Context);
+
+/// A function and what it is given.
+pub(super) struct Callback<F> {
+    pub(super) function: F,
+    pub(super) context: Context,
+}
+
+impl<F: Copy> Copy for Callback<F> {}
+impl<F: Copy> Clone for Callback<F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// The limit of a pool that has none.
+pub(super) const NO_LIMIT: usize = usize::MAX;
+
+impl<R: RelaxStrategy> Inner<R> {
+    fn set_limit(&mut self, bytes: Option<usize>) {
+        self.limit = bytes.unwrap_or(NO_LIMIT);
+    }
+
+    fn set_low_memory(&mut self, threshold: usize, callback: Option<Callback<LowMemoryFn<R>>>) {
+        self.low_memory = callback;
+        self.low_memory_threshold = threshold;
+        self.low_memory_armed = true;
+    }
+
+    pub(super) fn rearm_low_memory(&mut self) {
+        if self.free_bytes() >= self.low_memory_threshold {
+            self.low_memory_armed = true;
+        }
+    }
+
+    /// What to call because free bytes have fallen below the threshold.
+    pub(super) fn low_memory_due(&mut self) -> Option<(Callback<LowMemoryFn<R>>, usize)> {
+        let free = self.free_bytes();
+        if free >= self.low_memory_threshold || !self.low_memory_armed {
+            return None;
+        }
+        self.low_memory_armed = false;
+        self.low_memory.map(|callback| (callback, free))
+    }
+}
 
 /// Limits and callbacks.
 ///

@@ -35,8 +35,7 @@ pub use hardened::{Claim, Fault, Wanted};
 pub(crate) use hardened::{found, set_found_handler_if_none};
 pub(crate) use heap::{Backing, MAX_RESERVATION, Request, Reservation, reserved_metadata_bytes};
 pub use heap::{MAX_SIZE, MIN_ALIGNMENT};
-pub use inner::Context;
-pub use limits::{GrowFn, LowMemoryFn};
+pub use limits::{Context, GrowFn, LowMemoryFn};
 pub use stats::{HeapStats, PoolStats};
 pub use walk::{BlockInfo, BlockState};
 

@@ -1,7 +1,39 @@
 //! What goes back to the system: all that is free, or, by rounds of decay, what has been free for a while.
 
 use super::MemoryPool;
+use super::heap::Heap;
+use super::inner::Inner;
+use core::ptr::NonNull;
 use spin::RelaxStrategy;
+
+impl<R: RelaxStrategy> Inner<R> {
+    pub(super) fn trim(&mut self) -> usize {
+        self.settle();
+        let mut bytes = 0;
+        self.for_each_heap(|pool, heap| bytes += pool.heaps.get_mut(heap).purge());
+        bytes
+    }
+
+    fn begin_decay(&mut self) {
+        self.for_each_heap(|pool, heap| pool.heaps.get_mut(heap).begin_decay());
+    }
+
+    /// Purges some more of what this round is to. Says whether there is more.
+    fn decay(&mut self) -> bool {
+        let mut more = false;
+        self.for_each_heap(|pool, heap| more |= pool.heaps.get_mut(heap).decay());
+        more
+    }
+
+    /// Free bytes that could be purged.
+    fn purgeable(&self) -> usize {
+        self.heaps.iter().map(|heap| self.heaps.get(heap).purgeable()).sum()
+    }
+
+    pub(super) fn purge_if_worthwhile(&mut self, heap: NonNull<Heap>) {
+        self.heaps.get_mut(heap).purge_if_worthwhile(self.used);
+    }
+}
 
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// Gives memory back to the system that heaps got from it and have free; says how many bytes. Cost: a step a

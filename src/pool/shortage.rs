@@ -1,7 +1,8 @@
 //! What a pool does when no heap has room: it asks its source, and calls the callbacks.
 
 use super::heap::{Fresh, Request};
-use super::inner::{Callback, Inner};
+use super::inner::Inner;
+use super::limits::Callback;
 use super::lock::Guard;
 use super::{LowMemoryFn, MAX_SIZE, MemoryPool};
 use crate::error::Error;

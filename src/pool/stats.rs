@@ -2,7 +2,8 @@
 
 use super::MemoryPool;
 use super::heap::Heap;
-use super::inner::{Inner, NO_LIMIT};
+use super::inner::Inner;
+use super::limits::NO_LIMIT;
 use crate::error::Error;
 use spin::RelaxStrategy;
 

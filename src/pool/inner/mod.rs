@@ -1,0 +1,291 @@
+//! What the pool's lock guards.
+//!
+//! Invariants:
+//! - P2: `capacity` and `used` are the sums of the heaps' bytes, and of those in spans and runs.
+//! - P3: `home` is a heap of the set that is not draining, and what is `at_hand` is the home heap's: nothing if the
+//!   pool is hardened, and no span to release objects of if spans can have owners.
+
+mod home;
+
+use super::heap::{Heap, Live};
+use super::heaps::Heaps;
+use super::limits::{Callback, GrowFn, LowMemoryFn, NO_LIMIT};
+use super::registry;
+use crate::error::Error;
+use crate::slab::Refused;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use home::AtHand;
+use spin::RelaxStrategy;
+
+/// See the module.
+pub(super) struct Inner<R: RelaxStrategy> {
+    pub(super) heaps: Heaps,
+    home: Option<NonNull<Heap>>,
+    at_hand: AtHand,
+    pub(super) capacity: usize,
+    pub(super) used: usize,
+    pub(super) peak_used: usize,
+    pub(super) limit: usize,
+    /// How many heaps were ever added.
+    pub(super) generation: u64,
+    pub(super) failures: u64,
+    pub(super) misuses: u64,
+    pub(super) low_memory: Option<Callback<LowMemoryFn<R>>>,
+    pub(super) low_memory_threshold: usize,
+    pub(super) low_memory_armed: bool,
+    pub(super) grow: Option<Callback<GrowFn<R>>>,
+    /// Callbacks that run now.
+    pub(super) callbacks: u32,
+    /// What the heaps of a hardened pool begin to take objects at random with.
+    seed: Option<u64>,
+    /// Whether a span ever got an owner.
+    has_owners: bool,
+    relax: PhantomData<fn() -> R>,
+}
+
+// SAFETY: the heaps are used through the set alone (P1), and whoever set a callback promised that any thread
+// may call it.
+unsafe impl<R: RelaxStrategy> Send for Inner<R> {}
+
+impl<R: RelaxStrategy> Inner<R> {
+    pub(super) const fn new() -> Self {
+        Inner {
+            heaps: Heaps::new(),
+            home: None,
+            at_hand: AtHand::NOTHING,
+            capacity: 0,
+            used: 0,
+            peak_used: 0,
+            limit: NO_LIMIT,
+            generation: 0,
+            failures: 0,
+            misuses: 0,
+            low_memory: None,
+            low_memory_threshold: 0,
+            low_memory_armed: true,
+            grow: None,
+            callbacks: 0,
+            seed: None,
+            has_owners: false,
+            relax: PhantomData,
+        }
+    }
+
+    /// Adds the heap of `size` bytes at `start` that `make` makes. Other pools know of it if it is registered.
+    pub(super) fn add_heap(
+        &mut self,
+        start: usize,
+        size: usize,
+        registered: bool,
+        make: impl FnOnce() -> Result<NonNull<Heap>, Error>,
+    ) -> Result<(), Error> {
+        if let Some(other) = self.heaps.overlapping(start, size) {
+            let other = self.heaps.get(other);
+            let (other, other_size) = (other.start(), other.size());
+            return Err(Error::HeapOverlaps { address: start, size, other, other_size });
+        }
+        registry::check_apart::<R>(start, size)?;
+        let mut heap = make()?;
+        if let Some(seed) = self.seed {
+            // SAFETY: the heap is new, and nobody else knows it.
+            let heap = unsafe { heap.as_mut() };
+            heap.set_dice(seed ^ start as u64);
+            heap.wipe();
+        }
+        // SAFETY: the heap is new, its region disjoint from the others', and it is removed from both before
+        // it dies.
+        unsafe {
+            if registered {
+                registry::register::<R>(heap.as_ref().entry());
+            }
+            self.heaps.insert(heap);
+        }
+        self.generation += 1;
+        self.need_home(heap);
+        self.capacity += self.heaps.get(heap).capacity_bytes();
+        self.rearm_low_memory();
+        Ok(())
+    }
+
+    pub(super) fn heap_holding(&self, address: usize) -> Result<NonNull<Heap>, Error> {
+        self.heaps.holding(address).ok_or(Error::HeapUnknown { address })
+    }
+
+    pub(super) fn remove_heap(&mut self, address: usize) -> Result<(), Error> {
+        let heap = self.heap_holding(address)?;
+        self.on_heap(heap, Heap::settle);
+        let this = self.heaps.get(heap);
+        if this.used_bytes() > 0 {
+            let live = this.live_counts();
+            let address = this.start();
+            return Err(Error::HeapInUse { address, blocks: live.blocks, bytes: live.bytes });
+        }
+        self.forget_heap(heap);
+        Ok(())
+    }
+
+    pub(super) fn remove_all_heaps(&mut self) {
+        while let Some(heap) = self.heaps.after(None) {
+            self.forget_heap(heap);
+        }
+    }
+
+    fn forget_heap(&mut self, heap: NonNull<Heap>) {
+        let this = self.heaps.get(heap);
+        self.capacity -= this.capacity_bytes();
+        self.used -= this.used_bytes();
+        registry::unregister::<R>(this.entry());
+        let reservation = this.reservation();
+        self.heaps.remove(heap);
+        self.leave_home(heap);
+        if let Some((backing, reservation)) = reservation {
+            // SAFETY: the heap is in no set any more, so that nobody uses it.
+            unsafe { (backing.release)(reservation) };
+        }
+    }
+
+    pub(super) fn drain_heap(&mut self, address: usize) -> Result<(), Error> {
+        let heap = self.heap_holding(address)?;
+        self.heaps.get_mut(heap).draining = true;
+        self.leave_home(heap);
+        self.on_heap(heap, Heap::settle);
+        Ok(())
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.for_each_heap(|pool, heap| {
+            pool.on_heap(heap, Heap::reset);
+            pool.heaps.get_mut(heap).draining = false;
+            pool.need_home(heap);
+        });
+        if self.seed.is_some() {
+            self.for_each_heap(|pool, heap| pool.heaps.get_mut(heap).wipe());
+        }
+        self.trim();
+    }
+
+    /// Calls `f` with each heap, in the order they were added.
+    pub(super) fn for_each_heap(&mut self, mut f: impl FnMut(&mut Self, NonNull<Heap>)) {
+        let mut at = self.heaps.after(None);
+        while let Some(heap) = at {
+            f(self, heap);
+            at = self.heaps.after(at);
+        }
+    }
+
+    /// Does something to a heap, and keeps the books of its bytes (P2).
+    fn on_heap<T>(&mut self, heap: NonNull<Heap>, f: impl FnOnce(&mut Heap) -> T) -> T {
+        let this = self.heaps.get_mut(heap);
+        let (capacity, used) = (this.capacity_bytes(), this.used_bytes());
+        let result = f(this);
+        let (new_capacity, new_used) = (this.capacity_bytes(), this.used_bytes());
+        self.capacity = self.capacity - capacity + new_capacity;
+        self.used = self.used - used + new_used;
+        debug_assert!(self.used <= self.capacity, "P2: more is used than there is");
+        self.peak_used = self.peak_used.max(self.used);
+        self.rearm_low_memory();
+        result
+    }
+
+    /// Bytes that may still be taken from the heaps.
+    fn budget(&self) -> usize {
+        self.limit.saturating_sub(self.used)
+    }
+
+    /// Merges all that can be merged in every heap.
+    pub(super) fn settle(&mut self) {
+        self.for_each_heap(|pool, heap| pool.on_heap(heap, Heap::settle));
+    }
+
+    pub(super) fn free_bytes(&self) -> usize {
+        self.capacity - self.used
+    }
+
+    /// The heap that holds `address`.
+    #[inline]
+    pub(super) fn find(&self, address: usize) -> Option<NonNull<Heap>> {
+        match self.home {
+            Some(home) if self.heaps.get(home).holds(address) => Some(home),
+            _ => self.heaps.holding(address),
+        }
+    }
+
+    /// Releases the block that starts at `address`.
+    #[inline]
+    pub(super) fn release(&mut self, address: usize) -> Result<(), Refused> {
+        let heap = self.find(address).ok_or(Refused)?;
+        match self.heaps.get_mut(heap).release(address) {
+            Ok(0) => Ok(()),
+            Ok(granules) => {
+                self.gained_granules(heap, granules);
+                Ok(())
+            }
+            Err(Refused) => self.release_owned(heap, address),
+        }
+    }
+
+    /// A release has made granules free.
+    #[inline(never)]
+    pub(super) fn gained_granules(&mut self, heap: NonNull<Heap>, granules: u32) {
+        let this = self.heaps.get_mut(heap);
+        self.used -= granules as usize * this.granule();
+        self.purge_if_worthwhile(heap);
+        self.rearm_low_memory();
+    }
+
+    /// The live block that starts at `address`, and its heap.
+    pub(super) fn live(&self, address: usize) -> Option<(NonNull<Heap>, Live)> {
+        let heap = self.find(address)?;
+        Some((heap, self.heaps.get(heap).live(address)?))
+    }
+
+    /// Makes a live block hold `size` bytes where it is; false if it has to move.
+    pub(super) fn resize(&mut self, heap: NonNull<Heap>, live: Live, size: usize) -> bool {
+        // A block that outgrows a draining heap moves out.
+        let budget = if self.heaps.get(heap).draining { 0 } else { self.budget() };
+        let stays = self.on_heap(heap, |heap| heap.resize(live, size, budget));
+        self.purge_if_worthwhile(heap);
+        stays
+    }
+
+    /// Gives back what can be given back of a live block that holds `size` bytes where it is.
+    pub(super) fn shrink(&mut self, heap: NonNull<Heap>, live: Live, size: usize) {
+        self.on_heap(heap, |heap| heap.shrink(live, size));
+        self.purge_if_worthwhile(heap);
+    }
+
+    pub(super) fn owns(&self, address: usize) -> bool {
+        self.find(address).is_some()
+    }
+
+    /// Why `address`, where no live block starts, can't be released.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn misuse(&mut self, address: usize) -> Error {
+        self.count_misuse();
+        if let Some(heap) = self.find(address) {
+            return self.heaps.get(heap).diagnose(address);
+        }
+        if registry::holds::<R>(address) {
+            Error::OtherPool { pointer: address }
+        } else {
+            Error::NotInPool { pointer: address }
+        }
+    }
+
+    /// A live block of `size` bytes can't have been allocated with `given`.
+    #[cold]
+    pub(super) fn size_mismatch(&mut self, pointer: usize, given: usize, size: usize) -> Error {
+        self.count_misuse();
+        Error::SizeMismatch { pointer, given, size }
+    }
+
+    pub(super) fn count_misuse(&mut self) {
+        self.misuses += 1;
+    }
+
+    pub(super) fn count_failure(&mut self) {
+        self.failures += 1;
+    }
+}
