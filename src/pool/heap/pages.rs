@@ -1,0 +1,151 @@
+//! A heap's pages: committed as it grows, given back to the system when they are free, and made to read as zero.
+
+use super::{Heap, Request, Reservation};
+use crate::armour::Region;
+use crate::buddy::{Granule, Order, Sweep};
+use crate::slab::SPAN_GRANULE_SHIFT;
+use core::ptr::NonNull;
+
+/// How a heap's memory comes from the system and goes back to it.
+pub(crate) struct Backing {
+    /// Makes memory usable that the heap has reserved; false if the system refuses.
+    pub(crate) commit: unsafe fn(NonNull<u8>, usize) -> bool,
+    /// Gives the pages of free memory back: what is read there next is zero. False if the system refuses.
+    pub(crate) purge: unsafe fn(NonNull<u8>, usize) -> bool,
+    /// Is told how many free bytes could be purged. Whether somebody will, soon, if they stay free.
+    pub(crate) decays: fn(usize) -> bool,
+    /// Gives back a heap's whole reservation and its metadata.
+    pub(crate) release: unsafe fn(Reservation),
+}
+
+impl Heap {
+    /// The granules of the block that serves a request best with up to `budget` bytes, and the order of the
+    /// smallest that holds it; `None` if the heap can't have it.
+    fn block_for(&self, request: Request, budget: usize) -> Option<(u32, Order)> {
+        let least = self.least_bytes(request).filter(|&least| least <= budget)?;
+        if let (Some(id), Some(slab)) = (self.class_for(request), self.slab()) {
+            let order = Order(slab.span_order(id));
+            let granules = order.granules().min(self.granules_in(budget));
+            return Some((granules, order.min(Order::within(granules))));
+        }
+        let granules = self.granules_in(least);
+        let (_, alignment) = self.run_for(request);
+        (alignment <= Order::MAX).then(|| (granules, Order::holding(granules).max(alignment)))
+    }
+
+    /// Commits more of a reservation, enough to serve the request from `budget` bytes. False if there is no
+    /// more.
+    pub(in crate::pool) fn grow(&mut self, request: Request, budget: usize) -> bool {
+        const LEAST: u32 = (1 << 20) >> SPAN_GRANULE_SHIFT;
+        const MOST: u32 = (64 << 20) >> SPAN_GRANULE_SHIFT;
+        // Systems with pages larger than a granule commit those.
+        const STEP: u32 = (64 << 10) >> SPAN_GRANULE_SHIFT;
+        let Some(backing) = self.backing else { return false };
+        let Some((granules, order)) = self.block_for(request, budget) else { return false };
+        let (end, capacity) = (self.buddy.end(), self.buddy.capacity());
+        // A whole block if the reservation has one, or else as much as could do with what is free before it.
+        let needed = self.buddy.end_with_another(order).unwrap_or(end + granules).min(capacity);
+        let generous = needed.max(end + (end / 8).clamp(LEAST, MOST));
+        [generous, needed].into_iter().any(|wanted| {
+            let new_end = wanted.next_multiple_of(STEP).min(capacity);
+            let start = self.address_of(Granule(end));
+            // SAFETY: the memory behind the last granule is reserved up to the capacity.
+            let committed =
+                new_end > end && unsafe { (backing.commit)(start, self.bytes(new_end - end)) };
+            if committed {
+                self.buddy.extend(new_end);
+            }
+            committed
+        })
+    }
+
+    /// [`Heap::purge`], if there is enough to be worth it beside `used` bytes of the pool.
+    #[inline]
+    pub(in crate::pool) fn purge_if_worthwhile(&mut self, used: usize) {
+        /// Purging costs system calls now and page faults later.
+        const SLACK: usize = 16 << 20;
+        /// Decay takes care of what stays free; this bounds what it can't keep up with.
+        const DECAYING_SLACK: usize = 256 << 20;
+        let purgeable = self.bytes(self.buddy.purgeable());
+        let decays = self.backing.is_some_and(|backing| (backing.decays)(purgeable));
+        let slack = if decays { DECAYING_SLACK } else { SLACK };
+        if purgeable > self.purge_above.max(slack + used / 4) {
+            self.purge();
+            // What the system refuses it would refuse again.
+            let refused = self.bytes(self.buddy.purgeable());
+            self.purge_above = if refused == 0 { 0 } else { refused + purgeable };
+        }
+    }
+
+    /// Gives free pages back to the system, and says how many bytes.
+    pub(in crate::pool) fn purge(&mut self) -> usize {
+        let purged = self.purge_some(&mut Sweep::default(), u32::MAX);
+        self.bytes(purged)
+    }
+
+    /// Begins a round of decay: what has been free since the last one is to be purged.
+    pub(in crate::pool) fn begin_decay(&mut self) {
+        self.decaying = self.buddy.take_idle();
+        self.sweep = Sweep::default();
+    }
+
+    /// Purges some more of what this round is to. Says whether there is more.
+    pub(in crate::pool) fn decay(&mut self) -> bool {
+        /// Takes less than a millisecond.
+        const STEP: u32 = (4 << 20) >> SPAN_GRANULE_SHIFT;
+        let mut sweep = self.sweep;
+        let purged = self.purge_some(&mut sweep, self.decaying.min(STEP));
+        self.sweep = sweep;
+        self.decaying = if sweep.is_over() { 0 } else { self.decaying.saturating_sub(purged) };
+        self.decaying > 0
+    }
+
+    /// Free bytes that could be purged.
+    pub(in crate::pool) fn purgeable(&self) -> usize {
+        self.bytes(self.buddy.purgeable())
+    }
+
+    fn purge_some(&mut self, sweep: &mut Sweep, most: u32) -> u32 {
+        let Some(backing) = self.backing else { return 0 };
+        let (first, shift) = (self.first, self.shift);
+        self.buddy.purge(sweep, most, |start, end| {
+            // SAFETY: the granules lie in the heap (H1).
+            let address = unsafe { first.add(start.index() << shift) };
+            // SAFETY: they are free and committed.
+            unsafe { (backing.purge)(address, (end.0 - start.0) as usize * (1 << shift)) }
+        })
+    }
+
+    /// Makes a part of a block read as zero; its pages go back to the system if they are many.
+    ///
+    /// # Safety
+    /// It is part of a block of this heap, and nobody uses it.
+    pub(in crate::pool) unsafe fn wipe_block(&self, part: Region) {
+        /// Fewer are as fast zeroed as they are got from the system again.
+        const WORTH_PURGING: usize = 1 << 20;
+        let Region { start, len } = part;
+        let before = start.align_offset(1 << SPAN_GRANULE_SHIFT).min(len);
+        let pages = (len - before) & !((1 << SPAN_GRANULE_SHIFT) - 1);
+        // SAFETY: the caller's promise; all of it lies in the part.
+        unsafe {
+            let purged = self.backing.is_some_and(|backing| {
+                pages >= WORTH_PURGING && (backing.purge)(start.add(before), pages)
+            });
+            if purged {
+                start.write_bytes(0, before);
+                start.add(before + pages).write_bytes(0, len - before - pages);
+            } else {
+                start.write_bytes(0, len);
+            }
+        }
+    }
+
+    /// Makes all memory of the heap read as zero, which has no blocks.
+    pub(in crate::pool) fn wipe(&mut self) {
+        self.purge();
+        if self.backing.is_none() || self.purgeable() > 0 {
+            // SAFETY: the granules are the heap's (H1), and nobody uses them.
+            unsafe { self.first.write_bytes(0, self.capacity_bytes()) };
+        }
+    }
+}
