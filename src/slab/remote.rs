@@ -134,10 +134,10 @@ impl Inbox {
     }
 
     /// Takes all that was posted, last first.
-    pub(crate) fn take(&self) -> Posted {
+    pub(crate) fn take(&self) -> Taken {
         self.posted.store(0, Relaxed);
         self.deserted.store(0, Relaxed);
-        Posted { at: self.top.swap(null_mut(), Acquire) }
+        Taken { at: self.top.swap(null_mut(), Acquire) }
     }
 
     /// Says that no thread is the owner from now on, or that one is again. Under the pool's lock.
@@ -153,11 +153,11 @@ impl Inbox {
 }
 
 /// Remotes that were taken out of an inbox.
-pub(crate) struct Posted {
+pub(crate) struct Taken {
     at: *mut Remote,
 }
 
-impl Iterator for Posted {
+impl Iterator for Taken {
     type Item = *mut Remote;
 
     fn next(&mut self) -> Option<*mut Remote> {
