@@ -292,7 +292,8 @@ pub unsafe fn release(address: usize) -> bool {
 #[inline(never)]
 fn after_release(address: usize) {
     let cache = tls::get();
-    if let Some(span) = cache.own_span(address) {
+    // Marked or not: another thread may have posted it since.
+    if let Some(span) = cache.spans().holding(address) {
         cache.due(span);
     }
 }

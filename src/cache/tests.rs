@@ -1,8 +1,10 @@
 use super::*;
 use crate::pool::Context;
+use crate::slab::State;
 use crate::system::MemoryPool;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc;
 use std::thread;
 use std::vec::Vec;
@@ -137,6 +139,50 @@ fn a_cache_may_be_taken_over_while_others_release_what_it_owns() {
         here.into_iter().for_each(|address| free(address, SIZE));
         other.join().unwrap();
     }
+    default_pool().check().unwrap();
+}
+
+#[test]
+fn a_span_gains_room_by_its_owner_while_another_thread_posts_it() {
+    const SIZE: usize = 64;
+    const ROUNDS: usize = 5000;
+    static GIVEN: AtomicUsize = AtomicUsize::new(0);
+    let other = thread::spawn(|| {
+        for _ in 0..ROUNDS {
+            while GIVEN.load(Acquire) == 0 {
+                core::hint::spin_loop();
+            }
+            free(GIVEN.load(Acquire), SIZE);
+            GIVEN.store(0, Release);
+        }
+    });
+    let mut asleep = 0;
+    for round in 0..ROUNDS {
+        let span_of = |address: usize| tls::get().spans().holding(address).unwrap();
+        // Of so many one span at least is full, and asleep.
+        let blocks: Vec<_> = (0..200).map(|_| block(SIZE)).collect();
+        let span = span_of(blocks[100]);
+        let (own, others): (Vec<_>, Vec<_>) =
+            blocks.into_iter().partition(|&address| span_of(address) == span);
+        // SAFETY: a map has a descriptor for every granule.
+        let descriptor = unsafe { span.as_ref() };
+        let (&last, own) = own.split_last().unwrap();
+        let (before, meanwhile) = own.split_at(own.len().min(descriptor.capacity() / 4 - 1));
+        before.iter().for_each(|&address| free(address, SIZE));
+        GIVEN.store(last, Release);
+        (0..round % 64).for_each(|_| core::hint::spin_loop());
+        // By the first the span wakes.
+        meanwhile.iter().for_each(|&address| free(address, SIZE));
+        while GIVEN.load(Acquire) != 0 {
+            core::hint::spin_loop();
+        }
+        tls::get().collect();
+        let is_own = descriptor.is_owned_by(&tls::get().inbox);
+        asleep += usize::from(is_own && descriptor.is_empty() && descriptor.state() == State::Full);
+        others.into_iter().for_each(|address| free(address, SIZE));
+    }
+    other.join().unwrap();
+    assert_eq!(asleep, 0, "spans that nobody uses");
     default_pool().check().unwrap();
 }
 
