@@ -260,3 +260,34 @@ fn an_owner_that_comes_back_finds_nobody_at_what_it_owns() {
         other.join().unwrap();
     });
 }
+
+#[test]
+fn nobody_else_takes_a_span_that_its_owner_is_collecting() {
+    loom::model(|| {
+        let span = Span::new();
+        // Of 65 objects, all of which are released when the other thread has done the rest.
+        span.release(0, !1);
+        let other = {
+            let span = span.clone();
+            thread::spawn(move || {
+                span.release(1, 1);
+                span.release(0, 1);
+                let mut pool = span.pool.lock().unwrap();
+                for _ in span.inbox.take() {
+                    if span.remote.has_all(&span.filled, 65) {
+                        span.countdown.with_mut(|_| *pool += span.collect());
+                    } else {
+                        span.inbox.post(&span.remote);
+                    }
+                }
+            })
+        };
+        let mut objects = 0;
+        for _ in span.inbox.take() {
+            span.countdown.with_mut(|_| objects += span.collect());
+        }
+        other.join().unwrap();
+        objects += span.take() + *span.pool.lock().unwrap();
+        assert_eq!(objects, 65);
+    });
+}

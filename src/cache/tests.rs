@@ -150,7 +150,7 @@ fn a_span_gains_room_by_its_owner_while_another_thread_posts_it() {
     let other = thread::spawn(|| {
         for _ in 0..ROUNDS {
             while GIVEN.load(Acquire) == 0 {
-                core::hint::spin_loop();
+                thread::yield_now();
             }
             free(GIVEN.load(Acquire), SIZE);
             GIVEN.store(0, Release);
@@ -174,7 +174,7 @@ fn a_span_gains_room_by_its_owner_while_another_thread_posts_it() {
         // By the first the span wakes.
         meanwhile.iter().for_each(|&address| free(address, SIZE));
         while GIVEN.load(Acquire) != 0 {
-            core::hint::spin_loop();
+            thread::yield_now();
         }
         tls::get().collect();
         let is_own = descriptor.is_owned_by(&tls::get().inbox);

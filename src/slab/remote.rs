@@ -31,6 +31,9 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 /// Words of a span.
 const WORDS: usize = 4;
 
+/// Bits of a word.
+const BITS: usize = u64::BITS as usize;
+
 /// What others have released of a span. Zeroes say that it is nothing.
 ///
 /// Beside it comes `filled`, of which bit `w` says that `words[w]` has a bit that is not collected.
@@ -76,6 +79,16 @@ impl Remote {
     /// Number of objects released and not collected.
     pub(crate) fn count(&self) -> usize {
         self.words.iter().map(|word| word.load(Relaxed).count_ones() as usize).sum()
+    }
+
+    /// Whether all of so many objects are released, and nobody is collecting them: who does has emptied `filled`, and
+    /// a word is not filled again before its bits are taken.
+    pub(crate) fn has_all(&self, filled: &AtomicU8, objects: usize) -> bool {
+        filled.load(Acquire).count_ones() as usize == objects.div_ceil(BITS)
+            && self.words.iter().enumerate().all(|(number, word)| {
+                let objects = objects.saturating_sub(number * BITS).min(BITS);
+                word.load(Acquire).count_ones() as usize == objects
+            })
     }
 
     /// Calls `take` with each word that has bits, and its bits, and forgets them. For a span that was taken out

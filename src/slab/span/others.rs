@@ -1,7 +1,7 @@
 //! What of a span is for others than its owner: where its live objects are, as far as others can tell, and what he
 //! makes of those that they have released.
 
-use super::{Refused, Span, State, WORD, WORDS};
+use super::{Refused, Span, State, WORD};
 use crate::slab::remote::{self, Remote};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -58,19 +58,13 @@ impl Span {
     /// Whether others have released all objects of a span of a cache, which its owner has neither in a slot nor in a
     /// list. Then he comes back to it only by his inbox: nothing is left of it that he could release.
     ///
-    /// He may be about to let it fall asleep, or to collect it; so the answer counts for whoever took it out of the
-    /// inbox, which he can't meanwhile.
+    /// He may be about to let it fall asleep; so the answer counts for whoever took it out of the inbox, which he can't
+    /// meanwhile.
     pub(crate) fn is_deserted(&self, remote: &Remote) -> bool {
-        let mut left = self.capacity();
-        let all_released = (0..WORDS).all(|word| {
-            let objects = left.min(WORD);
-            left -= objects;
-            // Acquire: who releases an object comes after its allocation, and so after the span was current.
-            remote.words[word].load(Acquire).count_ones() as usize == objects
-        });
-        // Acquire: with the release of `settle_at`. It was current when its last object was allocated, so that what is
-        // found is no earlier state than that.
-        all_released && self.state.load(Acquire) == State::Full as u8
+        // Who releases an object comes after its allocation, and so after the span was current. With the release of
+        // `settle_at`: what is found is no earlier state than that.
+        remote.has_all(&self.filled, self.capacity())
+            && self.state.load(Acquire) == State::Full as u8
     }
 
     /// [`Span::release`] for a span of a cache that others have released objects of: those are refused.
