@@ -142,4 +142,11 @@ static inline size_t resident(void) {
     return bytes_of_statm(1);
 }
 
+/* Stores a function that some library of the program exports, also one that the program doesn't link to. */
+static inline void look_up_global(const char *name, void *function) {
+    void *address = dlsym(RTLD_DEFAULT, name);
+    CHECK(address != NULL);
+    memcpy(function, &address, sizeof address);
+}
+
 #endif

@@ -31,12 +31,6 @@ static void (*free_with_size)(void *, size_t);
 static void *default_pool;
 static int (*check_pool)(void *);
 
-static void look_up(const char *name, void *function) {
-    void *address = dlsym(RTLD_DEFAULT, name);
-    CHECK(address != NULL);
-    memcpy(function, &address, sizeof address);
-}
-
 static size_t usual_size(uint64_t *random) {
     return random_size(random, random_below(random, 50) == 0 ? 21 : 12);
 }
@@ -194,10 +188,10 @@ static void check_all(bool release_too) {
 int main(void) {
     check_that_malloc_is_ours();
     void *(*find_default_pool)(void);
-    look_up("hl_default_pool", &find_default_pool);
-    look_up("hl_pool_check", &check_pool);
-    look_up("free_sized", &free_with_size);
-    look_up("cfree", &free_by[2]);
+    look_up_global("hl_default_pool", &find_default_pool);
+    look_up_global("hl_pool_check", &check_pool);
+    look_up_global("free_sized", &free_with_size);
+    look_up_global("cfree", &free_by[2]);
     free_by[0] = free_by[1] = free;
     free_by[3] = free_by_realloc;
     default_pool = find_default_pool();

@@ -148,7 +148,8 @@ impl Heap {
         span.addr().get().wrapping_sub(self.metadata.addr().get()) < self.metadata_bytes
     }
 
-    /// Takes a span for an owner, who has taken so many of the class, with up to `budget` bytes of free granules.
+    /// Takes a span for an owner, who has taken so many of the class, with up to `budget` bytes of free granules;
+    /// `None` if spans of this heap have no owners.
     pub(super) fn take_span(
         &mut self,
         id: ClassId,
@@ -157,7 +158,7 @@ impl Heap {
         taken: u8,
     ) -> Option<NonNull<Span>> {
         let granules = self.granules_in(budget);
-        let (slab, buddy) = self.slab_mut()?;
+        let (slab, buddy) = self.slab_mut().filter(|(slab, _)| slab.map().has_owners())?;
         slab.take(buddy, id, granules, owner, taken)
     }
 
