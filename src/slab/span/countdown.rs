@@ -2,7 +2,9 @@
 //! the owner gives it (S2).
 
 use super::{Span, State};
-use core::sync::atomic::Ordering::Release;
+#[cfg(target_arch = "x86_64")]
+use core::mem::offset_of;
+use core::sync::atomic::Ordering::{Relaxed, Release};
 
 /// Releases after which the owner looks at a current span, to no effect.
 const CURRENT: u16 = u16::MAX;
@@ -13,8 +15,8 @@ impl Span {
     #[inline]
     pub(super) fn settle_at(&self, state: State, countdown: u16) -> u64 {
         let released = self.released();
-        self.countdown.set(countdown);
-        self.started.set(countdown);
+        self.countdown.store(countdown, Relaxed);
+        self.started.store(countdown, Relaxed);
         // Release: whoever finds it asleep finds all that its owner did to it.
         self.state.store(state as u8, Release);
         released
@@ -58,7 +60,7 @@ impl Span {
     /// the state that it has then.
     #[inline]
     pub(crate) fn wake(&self, objects: u64) -> u64 {
-        let (countdown, objects) = (self.countdown.get(), objects as u16);
+        let (countdown, objects) = (self.countdown.load(Relaxed), objects as u16);
         if objects < countdown {
             self.count_down(objects);
             return 0;
@@ -70,25 +72,45 @@ impl Span {
     /// A span that is not current has lost so many objects more than the countdown knows.
     #[inline]
     pub(crate) fn count_down(&self, objects: u16) {
-        self.countdown.set(self.countdown.get() - objects);
-        self.started.set(self.started.get() - objects);
+        self.countdown.store(self.countdown.load(Relaxed) - objects, Relaxed);
+        self.started.store(self.started.load(Relaxed) - objects, Relaxed);
+    }
+
+    /// Counts a release by the owner, and says whether he has something to do (S2). By hand, because the compiler would
+    /// not calculate with what is atomic in memory.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) fn count_release(&self) -> bool {
+        // SAFETY: it changes a field of a descriptor that there is a reference to, which the owner alone does.
+        unsafe {
+            core::arch::asm!(
+                "dec word ptr [{span} + {countdown}]",
+                "je {due}",
+                span = in(reg) self,
+                countdown = const offset_of!(Span, countdown),
+                due = label { return true },
+                options(nostack),
+            );
+        }
+        false
     }
 
     /// Counts a release by the owner, and says whether he has something to do (S2).
+    #[cfg(not(target_arch = "x86_64"))]
     #[inline(always)]
     pub(super) fn count_release(&self) -> bool {
-        let countdown = self.countdown.get().wrapping_sub(1);
-        self.countdown.set(countdown);
+        let countdown = self.countdown.load(Relaxed).wrapping_sub(1);
+        self.countdown.store(countdown, Relaxed);
         countdown == 0
     }
 
     /// Objects that the owner released since the span was settled.
     pub(crate) fn released(&self) -> u64 {
-        self.started.get().wrapping_sub(self.countdown.get()) as u64
+        self.started.load(Relaxed).wrapping_sub(self.countdown.load(Relaxed)) as u64
     }
 
     pub(super) fn countdown_is_right(&self) -> bool {
-        let countdown = self.countdown.get();
+        let countdown = self.countdown.load(Relaxed);
         match self.state() {
             State::Current => countdown > 0,
             State::Room => countdown as usize == self.live(),

@@ -23,7 +23,7 @@ pub(crate) use others::Place;
 use super::class::{ClassId, MAX_OBJECTS, locate, span_bytes};
 use super::remote::{self, Inbox};
 use crate::buddy::Order;
-use core::cell::Cell;
+#[cfg(target_arch = "x86_64")]
 use core::mem::offset_of;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -63,8 +63,9 @@ pub(crate) struct Span {
     /// See [`Remote`](super::remote::Remote).
     filled: AtomicU8,
     free: [AtomicU64; WORDS],
-    countdown: Cell<u16>,
-    started: Cell<u16>,
+    /// Statistics read both while the owner changes them.
+    countdown: AtomicU16,
+    started: AtomicU16,
     /// A [`State`]. Others read it as well: see [`Span::is_deserted`].
     state: AtomicU8,
     /// The next 16 bits of the first object's address, which are all: see `SpanMap`.
@@ -93,8 +94,8 @@ impl Span {
             class: AtomicU8::new(0),
             order: AtomicU8::new(0),
             filled: AtomicU8::new(0),
-            countdown: Cell::new(0),
-            started: Cell::new(0),
+            countdown: AtomicU16::new(0),
+            started: AtomicU16::new(0),
             state: AtomicU8::new(State::Unused as u8),
             base_high: AtomicU16::new(0),
         }
