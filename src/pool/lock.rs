@@ -23,6 +23,9 @@ pub(super) struct Lock<T, R> {
 // SAFETY: one thread at a time gets at the value: the one that took the lock, or the only one there is.
 unsafe impl<T: Send, R> Sync for Lock<T, R> {}
 
+/// Looks at a taken lock before its waiter relaxes: longer than it is held, but for by a thread that does not run.
+const LOOKS: u32 = 50;
+
 /// Access to the value of a [`Lock`] until it is dropped.
 pub(super) struct Guard<'lock, T, R> {
     lock: &'lock Lock<T, R>,
@@ -89,7 +92,13 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
     #[cold]
     #[inline(never)]
     fn wait(&self) {
-        while self.taken.load(Relaxed) != 0 || !self.take() {
+        loop {
+            for _ in 0..LOOKS {
+                if self.taken.load(Relaxed) == 0 && self.take() {
+                    return;
+                }
+                core::hint::spin_loop();
+            }
             R::relax();
         }
     }
