@@ -150,17 +150,22 @@ impl Cache {
     fn release_shared(&self, address: usize) -> bool {
         // SAFETY: as in `own_span`.
         let Some(span) = unsafe { &*self.map.as_ptr() }.holding(address) else { return false };
-        // SAFETY: the map has a descriptor for every granule.
+        self.release_owned(span, address) == Some(Ok(()))
+    }
+
+    /// Releases an object of a span that a cache owns, this one or another; `None` if none does.
+    #[inline(always)]
+    fn release_owned(&self, span: NonNull<Span>, address: usize) -> Option<Result<(), Refused>> {
+        // SAFETY: a map has a descriptor for every granule.
         let (owner, _) = unmarked(unsafe { span.as_ref() }.owner().load(Acquire));
         if owner.is_null() {
-            return false;
+            return None;
         }
-        let released = if core::ptr::eq(owner, &self.inbox) {
+        Some(if core::ptr::eq(owner, &self.inbox) {
             self.release_own(span, address)
         } else {
             default_pool().release_remote(span, address)
-        };
-        released.is_ok()
+        })
     }
 
     /// Releases an object of one of this cache's spans, marked or not.
@@ -351,18 +356,10 @@ fn release_bare(block: NonNull<u8>) -> Result<(), Error> {
     let Some(span) = span.or_else(|| default_pool().span_holding(address)) else {
         return default_pool().release_bare(block);
     };
-    // SAFETY: a map has a descriptor for every granule.
-    let descriptor = unsafe { span.as_ref() };
-    let (owner, _) = unmarked(descriptor.owner().load(Acquire));
-    if owner.is_null() {
-        return default_pool().release_bare(block);
+    match cache.release_owned(span, address) {
+        Some(released) => released.map_err(|Refused| default_pool().misuse(address)),
+        None => default_pool().release_bare(block),
     }
-    let released = if core::ptr::eq(owner, &cache.inbox) {
-        cache.release_own(span, address)
-    } else {
-        default_pool().release_remote(span, address)
-    };
-    released.map_err(|Refused| default_pool().misuse(address))
 }
 
 /// Whether another thread released the object at `address`, and the span's owner has not collected it.

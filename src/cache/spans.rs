@@ -228,7 +228,7 @@ impl Cache {
     /// Address of the first object of a span.
     pub(super) fn base_of(&self, span: NonNull<Span>) -> *mut u8 {
         let map = self.spans();
-        if map.has_descriptor(span) { map.base_of(span) } else { base_elsewhere(span) }
+        if map.has_descriptor(span) { map.base_of(span) } else { default_pool().base_of(span) }
     }
 
     /// Gives back all that its thread will not use any more.
@@ -253,11 +253,4 @@ impl Cache {
         }
         self.kept.set(0);
     }
-}
-
-/// [`Cache::base_of`] a span in another heap than most are in.
-#[cold]
-#[inline(never)]
-fn base_elsewhere(span: NonNull<Span>) -> *mut u8 {
-    default_pool().base_of(span)
 }

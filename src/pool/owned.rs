@@ -184,6 +184,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     /// Address of the first object of a span; null if no heap has it.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn base_of(&self, span: NonNull<Span>) -> *mut u8 {
         self.lock().base_of(span)
     }
