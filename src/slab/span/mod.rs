@@ -186,13 +186,7 @@ impl Span {
         let index = self.index_of(address).ok_or(Refused)?;
         // SAFETY: an offset in a span of a class is that of an object below `MAX_OBJECTS`, because a span
         // has at most one object's bytes behind its last.
-        let word = unsafe { self.free.get_unchecked(index / WORD) };
-        let (before, bit) = (word.load(Relaxed), 1 << (index % WORD));
-        if before & bit != 0 {
-            return Err(Refused);
-        }
-        word.store(before | bit, Relaxed);
-        Ok(())
+        set_bit(unsafe { self.free.get_unchecked(index / WORD) }, 1 << (index % WORD))
     }
 
     /// Makes every object free, and says how many were live.
@@ -358,4 +352,15 @@ impl Span {
             None
         }
     }
+}
+
+/// Sets a bit of a word that the caller alone writes; refused if it is set.
+#[inline(always)]
+fn set_bit(word: &AtomicU64, bit: u64) -> Result<(), Refused> {
+    let before = word.load(Relaxed);
+    if before & bit != 0 {
+        return Err(Refused);
+    }
+    word.store(before | bit, Relaxed);
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! What of a span is for others than its owner: where its live objects are, as far as others can tell, and what he
 //! makes of those that they have released.
 
-use super::{Refused, Span, State, WORD};
+use super::{Refused, Span, State, WORD, set_bit};
 use crate::slab::remote::{self, Remote};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -78,11 +78,7 @@ impl Span {
         if remote.is_noted(word, bit) {
             return Err(Refused);
         }
-        let before = self.free[word].load(Relaxed);
-        if before & bit != 0 {
-            return Err(Refused);
-        }
-        self.free[word].store(before | bit, Relaxed);
+        set_bit(&self.free[word], bit)?;
         Ok(self.count_release())
     }
 
