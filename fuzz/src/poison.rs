@@ -16,7 +16,7 @@ impl Poison {
     /// Writes to an address, if it is in free memory of the pool, and not in the header of a block that waits.
     pub fn put(pool: Pool, address: usize, byte: u8) -> Option<Poison> {
         let free = free_block(pool, address)?;
-        if waits(&free) && address - free.address < header_of(&free) {
+        if waits(&free, None) && address - free.address < header_of(&free) {
             return None;
         }
         assert_eq!(read(address), 0, "free memory of a hardened pool reads as zero");
@@ -33,7 +33,7 @@ impl Poison {
     /// The pool's books are sound, and a check finds the byte as long as the block waits that it is in.
     pub fn check(&self, pool: Pool) {
         let status = checked(pool);
-        match free_block(pool, self.address).filter(waits) {
+        match free_block(pool, self.address).filter(|free| waits(free, Some(*self))) {
             Some(Shown { address: block, .. }) => {
                 expect_error(status, &Error::WrittenAfterRelease { pointer: self.address, block });
             }
@@ -54,7 +54,7 @@ pub fn expect_zeroes(pool: Pool, poison: Option<Poison>) {
         let bytes = with_exposed_provenance::<u8>(free.address);
         // SAFETY: all of it is in a heap of ours, and nobody uses it.
         let bytes = unsafe { std::slice::from_raw_parts(bytes, free.size) };
-        let header = if waits(&free) { header_of(&free) } else { 0 };
+        let header = if waits(&free, poison) { header_of(&free) } else { 0 };
         let is_clean = match but_for.checked_sub(free.address) {
             Some(at) if at < free.size => {
                 are_all(&bytes[header..at], 0) && are_all(&bytes[at + 1..], 0)
@@ -69,9 +69,10 @@ fn free_block(pool: Pool, address: usize) -> Option<Shown> {
     walk(pool).into_iter().find(|shown| !shown.live && shown.holds(address))
 }
 
-/// Whether a free block is one that waits in quarantine, and so has a header.
-fn waits(free: &Shown) -> bool {
-    (free.address..free.address + 8).any(|address| read(address) != 0)
+/// Whether a free block is one that waits in quarantine, and so has a header; a byte that was written to is none of it.
+fn waits(free: &Shown, poison: Option<Poison>) -> bool {
+    let poisoned = poison.map(|poison| poison.address);
+    (free.address..free.address + 8).any(|address| Some(address) != poisoned && read(address) != 0)
 }
 
 /// Bytes of its header: where alignments of that many bytes may be, the start of the user's is among them.
