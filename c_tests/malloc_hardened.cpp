@@ -103,6 +103,13 @@ void zero_size_released_twice() {
     free(block);
 }
 
+// Although there is no memory for it.
+void zero_size_released_and_resized() {
+    char *block = block_of(0);
+    free(block);
+    CHECK_FAILS(realloc(block, PTRDIFF_MAX / 2), EINVAL);
+}
+
 void strings_end_at_the_canary() {
     for (std::size_t size = 1; size < 20000; size += size / 7 + 1) {
         char *block = static_cast<char *>(memset(malloc(size), 'A', size));
@@ -377,6 +384,7 @@ const struct {
     CASE(zero_size_written),
     CASE(zero_size_read),
     CASE(zero_size_released_twice),
+    CASE(zero_size_released_and_resized),
     CASE(strings_end_at_the_canary),
     CASE(use_after_release_large),
     CASE(use_after_release_large_by_a_new_thread),

@@ -103,6 +103,19 @@ static void free_inside_by_one(void) {
     free(told(inside(SMALL, 1)));
 }
 
+/* Where the header of a checked block is. */
+static void free_before(void) {
+    free(told((char *)malloc(SMALL) - 16));
+}
+
+static void realloc_before(void) {
+    CHECK_FAILS(realloc(told((char *)malloc(SMALL) - 16), 10), EINVAL);
+}
+
+static void usable_size_of_before(void) {
+    CHECK_EQUAL(malloc_usable_size(told((char *)malloc(SMALL) - 16)), 0);
+}
+
 static void free_inside_large(void) {
     free(told(inside(LARGE, 4096)));
 }
@@ -192,6 +205,9 @@ static const struct {
     CASE(free_inside_by_other_thread),
     CASE(free_inside),
     CASE(free_inside_by_one),
+    CASE(free_before),
+    CASE(realloc_before),
+    CASE(usable_size_of_before),
     CASE(free_inside_large),
     CASE(free_wild),
     CASE(free_wild_high),

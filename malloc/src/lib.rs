@@ -56,6 +56,9 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     cache::set_found_handler(misuse::found_later);
     if settings::wants_hardened() {
         harden();
+    } else if settings::wants_spot_checks() {
+        // SAFETY: this is the constructor, the first code of the process, and is called once.
+        unsafe { cache::spot_check() };
     }
     if let Some(interval) = settings::sample_interval() {
         sample(interval);

@@ -53,6 +53,13 @@ static MODE: Setting = Setting {
     chosen: AtomicU8::new(0),
 };
 
+static SPOT_CHECKS: Setting = Setting {
+    name: "HEAPMASTER_SPOT_CHECKS",
+    values: &["yes", "no"],
+    meaning: "if not hardened: now and then look for overflows of a block, and for writes after its release",
+    chosen: AtomicU8::new(0),
+};
+
 static SAMPLE: Setting = Setting {
     name: "HEAPMASTER_SAMPLE",
     values: &["auto", "no", "1", "10", "100", "1000", "10000"],
@@ -74,8 +81,17 @@ static HELP: Setting = Setting {
     chosen: AtomicU8::new(0),
 };
 
-static SETTINGS: [&Setting; 8] =
-    [&ON_MISUSE, &MODE, &SAMPLE, &SIZES, &ORIGINS, &DECAY, &STATISTICS_AT_EXIT, &HELP];
+static SETTINGS: [&Setting; 9] = [
+    &ON_MISUSE,
+    &MODE,
+    &SPOT_CHECKS,
+    &SAMPLE,
+    &SIZES,
+    &ORIGINS,
+    &DECAY,
+    &STATISTICS_AT_EXIT,
+    &HELP,
+];
 
 /// Whether the pool is hardened. Relaxed everywhere, as the next: it stands for nothing but itself.
 pub(crate) static HARDENED: AtomicBool = AtomicBool::new(false);
@@ -113,6 +129,11 @@ pub(crate) fn pages_decay() -> bool {
 /// Whether the settings want a hardened pool.
 pub(crate) fn wants_hardened() -> bool {
     MODE.value() == "yes"
+}
+
+/// Whether some blocks of a pool that is not hardened are to be checked.
+pub(crate) fn wants_spot_checks() -> bool {
+    SPOT_CHECKS.value() == "yes"
 }
 
 /// One in how many blocks is to be sampled; `None` if none is.

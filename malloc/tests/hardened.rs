@@ -13,7 +13,7 @@ const SIGABRT: i32 = 6;
 const SIGSEGV: i32 = 11;
 
 /// A case of `c_tests/malloc_hardened.cpp`, and what is said of the pointer after the function that notices.
-const REFUSED: [(&str, &str, &str); 26] = [
+const REFUSED: [(&str, &str, &str); 27] = [
     ("overflow_by_one", "free", "overrun: byte 0 behind the end of the block of 40 bytes"),
     ("overflow_by_one_large", "free", "overrun: byte 0 behind the end of the block of 200000"),
     ("overflow_found_by_realloc", "realloc", "overrun: byte 1 behind the end"),
@@ -41,6 +41,18 @@ const REFUSED: [(&str, &str, &str); 26] = [
     ("sized_delete_far_off", "operator delete", "size mismatch"),
     // The pool of blocks without bytes refuses it.
     ("zero_size_released_twice", "free", "already released"),
+    ("zero_size_released_and_resized", "realloc", "already released"),
+];
+
+/// The same of programs that are not hardened, whose first blocks are checked.
+const REFUSED_BY_CHECKS: [(&str, &str, &str); 7] = [
+    ("overflow_by_one", "free", "overrun: byte 0 behind the end of the block of 40 bytes"),
+    ("overflow_found_by_realloc", "realloc", "overrun: byte 1 behind the end"),
+    ("overflow_found_by_other_thread", "free", "overrun: byte 3 behind the end"),
+    ("underflow", "free", "underrun: the bytes before the block"),
+    ("double_free_while_it_waits", "free", "already released"),
+    ("double_free_by_other_thread", "free", "already released"),
+    ("double_free_after_other_thread", "free", "already released"),
 ];
 
 /// What is found when nobody makes a call about the block, and how its line begins.
@@ -51,6 +63,13 @@ const FOUND: [(&str, &str); 6] = [
     ("write_after_release_found_at_exit", "found at exit: written after release"),
     ("write_after_release_and_wait", "found later: written after release"),
     ("write_after_release_before_large", "found later: written after release"),
+];
+
+/// The same of programs that are not hardened.
+const FOUND_BY_CHECKS: [(&str, &str); 3] = [
+    ("overflow_found_at_exit", "found at exit: overrun: byte 0 behind"),
+    ("underflow_found_at_exit", "found at exit: underrun: the bytes before the block"),
+    ("write_after_release_found_at_exit", "found at exit: written after release"),
 ];
 
 /// What ends in a signal, and what is said of the address.
@@ -125,6 +144,30 @@ fn a_write_that_no_call_is_about_is_found_later() {
         let outcome = run(case, &[HARDENED]);
         assert_ended_by(&outcome, SIGABRT);
         assert_one_line(&outcome, &format!("heapmaster: {what}"));
+    }
+}
+
+#[test]
+fn a_program_that_is_not_hardened_is_told_of_its_first_blocks() {
+    for (case, function, what) in REFUSED_BY_CHECKS {
+        let outcome = run(case, &[]);
+        assert_ended_by(&outcome, SIGABRT);
+        let start = format!("heapmaster: {function}({}): {what}", pointer(&outcome));
+        assert_one_line(&outcome, &start);
+    }
+    for (case, what) in FOUND_BY_CHECKS {
+        let outcome = run(case, &[]);
+        assert_ended_by(&outcome, SIGABRT);
+        assert_one_line(&outcome, &format!("heapmaster: {what}"));
+    }
+}
+
+#[test]
+fn nothing_is_checked_if_the_program_does_not_want_it() {
+    for case in ["overflow_by_one", "overflow_found_at_exit", "write_after_release_found_at_exit"] {
+        let outcome = run(case, &[("HEAPMASTER_SPOT_CHECKS", "no")]);
+        assert!(outcome.success() && outcome.stdout.ends_with("went on\n"), "{outcome}");
+        assert_eq!(outcome.stderr, "", "{outcome}");
     }
 }
 
@@ -207,10 +250,11 @@ fn a_program_with_operators_of_its_own_in_part_is_not_reported() {
 #[test]
 fn sizes_can_be_checked_without_hardening() {
     let check = ("HEAPMASTER_CHECK_SIZES", "yes");
+    let no_spot_checks = ("HEAPMASTER_SPOT_CHECKS", "no");
     for (case, is_found) in
         [("sized_delete_far_off", true), ("sized_delete_array", true), ("sized_delete", false)]
     {
-        let outcome = run(case, &[check]);
+        let outcome = run(case, &[check, no_spot_checks]);
         if is_found {
             assert_ended_by(&outcome, SIGABRT);
             let start =

@@ -55,6 +55,7 @@ fn help_lists_every_setting_with_its_values() {
     let expected = [
         ("ON_MISUSE", "abort (default), report, ignore"),
         ("HARDENED", "no (default), yes"),
+        ("SPOT_CHECKS", "yes (default), no"),
         ("SAMPLE", "auto (default), no, 1, 10, 100, 1000, 10000"),
         ("CHECK_SIZES", "no (default), yes"),
         ("CHECK_ORIGINS", "auto (default), no, yes"),

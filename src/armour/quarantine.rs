@@ -6,13 +6,15 @@
 
 use super::Region;
 
-/// See the module. All zeroes are an empty one.
+/// See the module.
 pub(crate) struct Quarantine {
     ring: [Option<Region>; Quarantine::MOST_BLOCKS],
     /// Blocks that came and that left: where in the ring the next comes, and the oldest is.
     came: usize,
     left: usize,
     bytes: usize,
+    /// The most of them.
+    most_bytes: usize,
 }
 
 impl Quarantine {
@@ -26,7 +28,12 @@ impl Quarantine {
     pub(crate) const LARGEST: usize = 4 << 20;
 
     pub(crate) const fn new() -> Quarantine {
-        Quarantine { ring: [None; Self::MOST_BLOCKS], came: 0, left: 0, bytes: 0 }
+        Quarantine::of(Quarantine::MOST_BYTES)
+    }
+
+    /// One of fewer bytes.
+    pub(crate) const fn of(most_bytes: usize) -> Quarantine {
+        Quarantine { ring: [None; Self::MOST_BLOCKS], came: 0, left: 0, bytes: 0, most_bytes }
     }
 
     /// Takes in a block, and lets the one out that its place is needed for, which is the oldest.
@@ -45,7 +52,7 @@ impl Quarantine {
     /// Lets the oldest block out if there are too many bytes.
     #[inline(always)]
     pub(crate) fn pop_excess(&mut self) -> Option<Region> {
-        if self.bytes > Self::MOST_BYTES { self.pop() } else { None }
+        if self.bytes > self.most_bytes { self.pop() } else { None }
     }
 
     /// Lets the oldest block out.
@@ -63,7 +70,7 @@ impl Quarantine {
 
     /// Forgets all of them.
     pub(crate) fn clear(&mut self) {
-        *self = Quarantine::new();
+        *self = Quarantine::of(self.most_bytes);
     }
 }
 

@@ -3,7 +3,7 @@
 //! They lie in memory of their own between pages that can't be touched, and are never freed: a thread that
 //! found a span's owner may use its inbox long after.
 
-use super::{Cache, NEVER, UNITS, UNSET, Ward, tls};
+use super::{Cache, NEVER, UNITS, UNSET, Ward, spot, tls};
 use crate::os::{self, ThreadEnd, YieldAfterSpin};
 use crate::slab::{CLASSES, ClassId, Dice, Slot, SpanMap};
 use crate::system::default_pool;
@@ -166,6 +166,7 @@ unsafe fn make(cache: *mut Cache, map: SpanMap, older: *mut Cache) {
         (*cache).map.set(map);
         (*cache).spans.set(map);
         (*cache).slot_of.set(slot_of);
+        (*cache).calm.set(spot::calm());
         (*cache).older.store(older, Relaxed);
     }
 }

@@ -2,7 +2,7 @@
 //! that moment, in the midst of anything; the child never uses them again, but their spans are sound, bit by
 //! bit, and go to the pool as objects of them are released.
 
-use super::{Cache, caches, tls};
+use super::{Cache, caches, spot, tls};
 use crate::sampled;
 use crate::system::{self, MemoryPool, default_pool, untouchable_pool};
 use core::ptr::NonNull;
@@ -11,6 +11,7 @@ use core::sync::atomic::Ordering::Relaxed;
 /// Takes every lock, so that a fork finds nothing half-way through a change.
 pub fn before_fork() {
     core::mem::forget(caches::lock());
+    spot::before_fork();
     default_pool().lock_for_fork();
     untouchable_pool().lock_for_fork();
     MemoryPool::lock_registry();
@@ -28,6 +29,7 @@ pub unsafe fn after_fork_in_parent() {
         MemoryPool::unlock_registry();
         untouchable_pool().unlock_after_fork();
         default_pool().unlock_after_fork();
+        spot::after_fork();
         caches::force_unlock();
     }
 }

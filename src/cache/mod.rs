@@ -22,6 +22,7 @@ mod caches;
 mod fork;
 mod hardened;
 mod spans;
+mod spot;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -45,6 +46,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::AtomicPtr;
 use core::sync::atomic::Ordering::Acquire;
 use hardened::Ward;
+pub use spot::spot_check;
 
 /// Sizes for which the table of slots has an entry: in units of the smallest class's.
 const UNIT: usize = 16;
@@ -69,6 +71,8 @@ pub(crate) struct Cache {
     rooms: [Cell<Option<NonNull<Span>>>; CLASSES],
     /// Spans of each class that its thread has taken out of the pool.
     taken: [Cell<u8>; CLASSES],
+    /// Allocations by the slow way until the next that is checked, or may be sampled.
+    calm: Cell<u32>,
     /// Spans that were wanted since the inbox was last emptied.
     waited: Cell<u8>,
     /// Bytes of the spans in the lists that have no live object.
@@ -102,6 +106,7 @@ impl Cache {
             slots: [const { Slot::new() }; CLASSES + 1],
             rooms: [const { Cell::new(None) }; CLASSES],
             taken: [const { Cell::new(0) }; CLASSES],
+            calm: Cell::new(0),
             waited: Cell::new(0),
             kept: Cell::new(0),
             older: AtomicPtr::new(core::ptr::null_mut()),
@@ -150,14 +155,18 @@ impl Cache {
     fn release_shared(&self, address: usize) -> bool {
         // SAFETY: as in `own_span`.
         let Some(span) = unsafe { &*self.map.as_ptr() }.holding(address) else { return false };
-        self.release_owned(span, address) == Some(Ok(()))
+        let owner = owner_of(span);
+        !spot::is(owner) && self.release_owned(span, owner, address) == Some(Ok(()))
     }
 
     /// Releases an object of a span that a cache owns, this one or another; `None` if none does.
     #[inline(always)]
-    fn release_owned(&self, span: NonNull<Span>, address: usize) -> Option<Result<(), Refused>> {
-        // SAFETY: a map has a descriptor for every granule.
-        let (owner, _) = unmarked(unsafe { span.as_ref() }.owner().load(Acquire));
+    fn release_owned(
+        &self,
+        span: NonNull<Span>,
+        owner: *const Inbox,
+        address: usize,
+    ) -> Option<Result<(), Refused>> {
         if owner.is_null() {
             return None;
         }
@@ -180,6 +189,13 @@ impl Cache {
     }
 }
 
+/// The cache that owns a span; null if none does.
+#[inline(always)]
+fn owner_of(span: NonNull<Span>) -> *const Inbox {
+    // SAFETY: a map has a descriptor for every granule.
+    unmarked(unsafe { span.as_ref() }.owner().load(Acquire)).0
+}
+
 /// Samples one in so many of the blocks that take the slow way; see `sampled`. False if that can't be.
 ///
 /// # Safety
@@ -187,9 +203,10 @@ impl Cache {
 pub unsafe fn sample(interval: u32) -> bool {
     // SAFETY: the caller's promise.
     let sampled = unsafe { sampled::enable(interval) };
-    if sampled {
+    if sampled && let Some(cache) = own() {
         // Nothing is at hand, so that the first blocks take the slow way.
-        tls::get().give_all();
+        cache.give_all();
+        cache.calm.set(spot::calm());
     }
     sampled
 }
@@ -202,11 +219,11 @@ pub fn alloc(size: usize) -> Option<NonNull<u8>> {
 }
 
 /// [`alloc`], when that found nothing at hand, from another word of the current span, or another span of the thread's
-/// own; `None` if there is none, if the pool is hardened, or if blocks are sampled.
+/// own; `None` if there is none, if the pool is hardened, or if the block is to be checked or sampled.
 #[inline]
 pub fn alloc_next(size: usize) -> Option<NonNull<u8>> {
     let cache = tls::get();
-    if sampled::is_enabled() {
+    if cache.is_due() {
         return None;
     }
     let class = cache.distance_to_slot(size)? / size_of::<Slot>();
@@ -227,6 +244,9 @@ pub fn alloc_slow(wanted: Wanted) -> Result<NonNull<u8>, Error> {
     }
     if default_pool().is_hardened() {
         return hardened::alloc(wanted);
+    }
+    if let Some(block) = spot::check(wanted) {
+        return Ok(block);
     }
     let Wanted { size, alignment, zeroed, .. } = wanted;
     if alignment <= MIN_ALIGNMENT
@@ -326,8 +346,8 @@ pub unsafe fn release_slow(block: NonNull<u8>, claim: Claim) -> Result<(), Error
     if sampled::holds(block.addr().get()) {
         return counted(sampled::release(block.addr().get(), claim));
     }
-    if default_pool().is_hardened() {
-        return hardened::release(block, claim);
+    if default_pool().wears_armour(block.addr().get()) {
+        return hardened::release(block, claim).inspect(|()| spot::collect());
     }
     release_bare(block)
 }
@@ -356,7 +376,7 @@ fn release_bare(block: NonNull<u8>) -> Result<(), Error> {
     let Some(span) = span.or_else(|| default_pool().span_holding(address)) else {
         return default_pool().release_bare(block);
     };
-    match cache.release_owned(span, address) {
+    match cache.release_owned(span, owner_of(span), address) {
         Some(released) => released.map_err(|Refused| default_pool().misuse(address)),
         None => default_pool().release_bare(block),
     }
@@ -376,7 +396,9 @@ pub fn object_size(address: usize) -> Option<usize> {
     let span = unsafe { &*tls::get().map.as_ptr() }.holding(address)?;
     // SAFETY: the map has a descriptor for every granule.
     let descriptor = unsafe { span.as_ref() };
-    let live = descriptor.place(address) == Place::Live && !is_noted(descriptor, address);
+    let live = descriptor.place(address) == Place::Live
+        && !is_noted(descriptor, address)
+        && !spot::is(owner_of(span));
     live.then(|| descriptor.object_size())
 }
 
@@ -392,7 +414,7 @@ pub unsafe fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<No
         // SAFETY: passed on to the caller.
         return unsafe { resize_sampled(block, size, claim) };
     }
-    if default_pool().is_hardened() {
+    if default_pool().wears_armour(block.addr().get()) {
         return hardened::resize(block, size, claim);
     }
     // SAFETY: passed on to the caller.
@@ -428,7 +450,7 @@ pub fn usable_size(block: NonNull<u8>) -> Result<usize, Error> {
     if sampled::holds(block.addr().get()) {
         return counted(sampled::size(block.addr().get()));
     }
-    if default_pool().is_hardened() {
+    if default_pool().wears_armour(block.addr().get()) {
         return hardened::usable_size(block);
     }
     object_size(block.addr().get()).map_or_else(|| default_pool().usable_size(block), Ok)
@@ -441,7 +463,8 @@ pub fn usable_size(block: NonNull<u8>) -> Result<usize, Error> {
 /// `SizeMismatch`; as `MemoryPool::usable_size`.
 pub fn check_size(block: NonNull<u8>, given: usize, alignment: usize) -> Result<(), Error> {
     let size = usable_size(block)?;
-    let may_be = if default_pool().is_hardened() || sampled::holds(block.addr().get()) {
+    let address = block.addr().get();
+    let may_be = if default_pool().wears_armour(address) || sampled::holds(address) {
         given == size
     } else {
         // No block is more than twice as large as what it was allocated, or last resized, for.
@@ -450,5 +473,5 @@ pub fn check_size(block: NonNull<u8>, given: usize, alignment: usize) -> Result<
     if may_be {
         return Ok(());
     }
-    Err(default_pool().size_mismatch(block.addr().get(), given, size))
+    Err(default_pool().size_mismatch(address, given, size))
 }

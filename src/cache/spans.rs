@@ -1,6 +1,6 @@
 //! A cache's spans: which one objects are taken from, which others have room, which go back to the pool.
 
-use super::Cache;
+use super::{Cache, spot};
 use crate::pool::found;
 use crate::slab::remote::unmarked;
 use crate::slab::{Annex, ClassId, Slot, Span, SpanMap, State};
@@ -95,7 +95,7 @@ impl Cache {
     /// pool costs as much as some dozens of allocations.
     fn emptied(&self, span: NonNull<Span>) {
         let kept = self.kept.get() + self.bytes_of(span);
-        if kept <= KEPT {
+        if kept <= KEPT && !spot::is(&self.inbox) {
             self.kept.set(kept);
         } else {
             self.unlink(span);

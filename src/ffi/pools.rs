@@ -3,7 +3,7 @@
 use super::{fail_with_null, live, status};
 use crate::error::{Error, Status};
 use crate::os;
-use crate::pool::{Hardened, MAX_SIZE};
+use crate::pool::{Armoury, MAX_SIZE};
 use crate::system::{self, MemoryPool, default_pool};
 use core::ffi::c_void;
 use core::mem::{MaybeUninit, offset_of};
@@ -62,10 +62,10 @@ impl hl_pool {
     }
 }
 
-/// A handle in pages of its own, and what its pool is hardened with, if it is.
+/// A handle in pages of its own, and the armoury of its pool, if that is hardened.
 struct Pages {
     handle: Handle,
-    hardened: MaybeUninit<Hardened>,
+    armoury: MaybeUninit<Armoury>,
 }
 
 /// Bytes of the pages that a handle lives in.
@@ -144,13 +144,13 @@ fn new_pool(config: hl_config) -> Result<*mut hl_pool, Error> {
     let mut pages = pages.cast::<Pages>();
     // SAFETY: the pages are large enough, aligned, and nobody else's.
     let pages = unsafe {
-        pages.write(Pages { handle, hardened: MaybeUninit::uninit() });
+        pages.write(Pages { handle, armoury: MaybeUninit::uninit() });
         pages.as_mut()
     };
     if config.flags & HL_POOL_HARDENED != 0 {
-        let hardened = pages.hardened.write(system::hardened(false));
+        let armoury = pages.armoury.write(system::armoury(false));
         // SAFETY: nobody knows the pool yet, and the pages live as long as it.
-        unsafe { pages.handle.pool.harden(NonNull::from(hardened)) };
+        unsafe { pages.handle.pool.equip(NonNull::from(armoury)) };
     }
     Ok((&raw mut pages.handle).cast())
 }

@@ -64,7 +64,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// # Safety
     /// As for [`MemoryPool::release`], for each of them.
     pub unsafe fn release_many(&self, blocks: &mut [*mut u8]) -> (usize, Result<(), Error>) {
-        let mut inner = (!self.is_hardened()).then(|| self.lock());
+        let mut inner = (!self.has_armours()).then(|| self.lock());
         for (index, slot) in blocks.iter_mut().enumerate() {
             let Some(block) = NonNull::new(*slot) else { continue };
             let address = block.addr().get();

@@ -153,7 +153,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// [`MemoryPool::release`], for every block; sooner for those that are not known at once.
     #[inline(never)]
     pub(crate) fn release_other(&self, block: NonNull<u8>) -> Result<(), Error> {
-        if self.is_hardened() {
+        if self.wears_armour(block.addr().get()) {
             return self.release_armoured(self, block.addr().get(), Claim::POOL);
         }
         self.release_bare(block)
@@ -164,7 +164,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let mut inner = self.lock();
         match inner.release(block.addr().get()) {
             Ok(()) => Ok(()),
-            Err(Refused) => Err(inner.misuse(block.addr().get())),
+            Err(Refused) => Err(self.refused(inner, block.addr().get())),
         }
     }
 
@@ -177,7 +177,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// As for [`MemoryPool::release`].
     pub unsafe fn release_sized(&self, block: NonNull<u8>, size: usize) -> Result<(), Error> {
         let address = block.addr().get();
-        if self.is_hardened() {
+        if self.wears_armour(address) {
             let claim = Claim { size: Some(size), ..Claim::POOL };
             return self.release_armoured(self, address, claim);
         }
@@ -186,7 +186,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             Some((_, live)) if live.size < size => {
                 Err(inner.size_mismatch(address, size, live.size))
             }
-            _ => inner.release(address).map_err(|_| inner.misuse(address)),
+            _ => match inner.release(address) {
+                Ok(()) => Ok(()),
+                Err(Refused) => Err(self.refused(inner, address)),
+            },
         }
     }
 
@@ -201,13 +204,13 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// If the block is a live one and moves, nobody uses its old address any more.
     pub unsafe fn resize(&self, block: NonNull<u8>, size: usize) -> Result<NonNull<u8>, Error> {
         let address = block.addr().get();
-        if self.is_hardened() {
+        if self.wears_armour(address) {
             return self.resize_armoured(self, address, size, Claim::POOL);
         }
         let old_size = {
             let mut inner = self.lock();
             let Some((heap, live)) = inner.live(address) else {
-                return Err(inner.misuse(address));
+                return Err(self.refused(inner, address));
             };
             if size > MAX_SIZE {
                 return Err(Error::SizeOverflow { count: 1, size });
@@ -271,13 +274,13 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// As [`MemoryPool::release`].
     pub fn usable_size(&self, block: NonNull<u8>) -> Result<usize, Error> {
         let address = block.addr().get();
-        if self.is_hardened() {
+        if self.wears_armour(address) {
             return self.armoured_size(self, address);
         }
-        let mut inner = self.lock();
+        let inner = self.lock();
         match inner.live(address) {
             Some((_, live)) => Ok(live.size),
-            None => Err(inner.misuse(address)),
+            None => Err(self.refused(inner, address)),
         }
     }
 

@@ -64,14 +64,17 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// first live block that something wrote beside.
     pub fn check(&self) -> Result<(), Error> {
         self.lock().check()?;
-        if !self.is_hardened() {
+        if !self.has_armours() {
             return Ok(());
         }
         self.first_wound().or_else(|| self.first_stain(self)).map_or(Ok(()), Err)
     }
 
-    /// The first live block of a hardened pool that something wrote beside.
+    /// The first live block, of those that wear an armour, that something wrote beside.
     pub(crate) fn first_wound(&self) -> Option<Error> {
+        if !self.is_hardened() {
+            return self.first_wound_of_some();
+        }
         let mut address = 0;
         loop {
             let inner = self.lock();

@@ -30,7 +30,7 @@ mod tests;
 mod walk;
 
 pub use hardened::set_found_handler;
-pub(crate) use hardened::{Bare, Guards, Hardened};
+pub(crate) use hardened::{Armoury, Bare, Guards, MOST_CHECKED, Roll};
 pub use hardened::{Claim, Fault, Wanted};
 pub(crate) use hardened::{found, set_found_handler_if_none};
 pub(crate) use heap::{Backing, MAX_RESERVATION, Request, Reservation, reserved_metadata_bytes};
@@ -39,7 +39,6 @@ pub use limits::{Context, GrowFn, LowMemoryFn};
 pub use stats::{HeapStats, PoolStats};
 pub use walk::{BlockInfo, BlockState};
 
-use crate::armour::Quarantine;
 use crate::error::Error;
 use crate::slab::MAX_OBJECT;
 use core::fmt;
@@ -100,8 +99,8 @@ pub struct MemoryPool<R: RelaxStrategy = spin::Spin> {
     source: Option<SourceFn<R>>,
     /// Held by the thread that asks the source, so that others don't ask for the same.
     growth: Lock<(), R>,
-    /// Null, unless the pool is hardened.
-    hardened: AtomicPtr<Hardened>,
+    /// Null, unless blocks of the pool wear an armour.
+    armoury: AtomicPtr<Armoury>,
 }
 
 impl<R: RelaxStrategy> Default for MemoryPool<R> {
@@ -162,7 +161,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             unlocked_below: if single_threaded { BEYOND_OBJECTS } else { 0 },
             source,
             growth,
-            hardened: AtomicPtr::new(null_mut()),
+            armoury: AtomicPtr::new(null_mut()),
         }
     }
 
@@ -242,7 +241,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// # Errors
     /// `HeapUnknown`; `HeapInUse`, with the live blocks and bytes.
     pub fn remove_heap(&self, address: *const u8) -> Result<(), Error> {
-        if self.is_hardened() {
+        if self.has_armours() {
             self.empty_quarantine(self);
         }
         self.lock().remove_heap(address.addr())
@@ -262,8 +261,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// # Safety
     /// No block is used any more.
     pub unsafe fn reset(&self) {
-        if self.is_hardened() {
-            self.quarantine(Quarantine::clear);
+        if self.has_armours() {
+            self.forget_armours();
         }
         self.lock().reset()
     }

@@ -199,7 +199,12 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// Why `address`, where no live block starts, can't be released.
     #[cold]
     pub(crate) fn misuse(&self, address: usize) -> Error {
-        self.lock().misuse(address)
+        self.refused(self.lock(), address)
+    }
+
+    /// Whether there is no second heap.
+    pub(crate) fn has_one_heap(&self) -> bool {
+        self.lock().heaps.iter().nth(1).is_none()
     }
 
     /// How spans are found in the first heap whose spans can have owners.

@@ -155,7 +155,14 @@ impl<R: RelaxStrategy> Inner<R> {
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// What the pool has now. Cost: a step a span and run, and a free block.
     pub fn stats(&self) -> PoolStats {
-        self.lock().stats()
+        let mut inner = self.lock();
+        let mut stats = inner.stats();
+        for waiting in self.waiting(&inner) {
+            stats.live_blocks -= 1;
+            stats.live_bytes -= waiting.len;
+            stats.releases += 1;
+        }
+        stats
     }
 
     /// What the heap has now whose region holds `address`. Cost: a step a span and run, and a free block.
@@ -165,6 +172,13 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     pub fn heap_stats(&self, address: *const u8) -> Result<HeapStats, Error> {
         let mut inner = self.lock();
         let heap = inner.heap_holding(address.addr())?;
-        Ok(inner.heaps.get_mut(heap).stats())
+        let this = inner.heaps.get_mut(heap);
+        let (mut stats, range) = (this.stats(), this.start()..this.start() + this.size());
+        let waiting = self.waiting(&inner);
+        for waiting in waiting.filter(|waiting| range.contains(&waiting.start.addr().get())) {
+            stats.live_blocks -= 1;
+            stats.live_bytes -= waiting.len;
+        }
+        Ok(stats)
     }
 }

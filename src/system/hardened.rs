@@ -1,10 +1,10 @@
-//! What a hardened default pool needs of the system: a secret, closed pages, blocks that can't be touched, and
-//! what was handed out before it was hardened.
+//! What a default pool needs of the system whose blocks wear an armour: a secret; if it is hardened, closed pages, blocks
+//! that can't be touched, and what was handed out before.
 
 use super::{MemoryPool, default_pool, reserve};
 use crate::armour::{Key, PAGE, Quarantine, Region, first_nonzero};
 use crate::os;
-use crate::pool::{Backing, BlockState, Guards, Hardened, MAX_RESERVATION};
+use crate::pool::{Armoury, Backing, BlockState, Guards, MAX_RESERVATION, Roll};
 use crate::slab::SPAN_GRANULE_SHIFT;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
@@ -14,11 +14,12 @@ use core::sync::atomic::Ordering::Relaxed;
 
 static GUARDS: Guards = Guards { close: os::close, open: os::commit, purge: os::purge };
 
-/// What a pool is hardened with, but for early blocks. Guards, if all its heaps are from the system.
-pub(crate) fn hardened(guards: bool) -> Hardened {
+/// That of a hardened pool without early blocks. With guards, if all its heaps are from the system.
+pub(crate) fn armoury(guards: bool) -> Armoury {
     let [first, second] = os::entropy();
-    Hardened {
+    Armoury {
         key: Key { first, second },
+        roll: None,
         guards: (guards && os::page_size() == PAGE).then_some(&GUARDS),
         quarantine: UnsafeCell::new(Quarantine::new()),
         early: &[],
@@ -28,7 +29,7 @@ pub(crate) fn hardened(guards: bool) -> Hardened {
 }
 
 /// The default pool's.
-struct Slot(UnsafeCell<MaybeUninit<Hardened>>);
+struct Slot(UnsafeCell<MaybeUninit<Armoury>>);
 
 // SAFETY: it is written once, before there is a second thread.
 unsafe impl Sync for Slot {}
@@ -65,12 +66,35 @@ pub(crate) unsafe fn harden_default_pool() -> bool {
     if early > EARLY.len() {
         return false;
     }
-    // SAFETY: the caller's promise; the slot is written here alone, and nobody hardens the pool twice.
+    // SAFETY: the caller's promise.
+    unsafe { equip_default_pool(Armoury { early: &EARLY, ..armoury(true) }) };
+    true
+}
+
+/// Which blocks of the default pool wear an armour, if it is spot-checked.
+static ROLL: Roll = Roll::new();
+
+/// Has those blocks of the default pool wear an armour that are allocated with one.
+///
+/// # Safety
+/// The process has a single thread, which is in no method of the pool, and neither this nor
+/// [`harden_default_pool`] is called besides.
+pub(crate) unsafe fn spot_check_default_pool() {
+    /// Bytes of released blocks that wait: next to nothing, since that much more memory is in use.
+    const MOST_WAITING: usize = 32 << 10;
+    let quarantine = UnsafeCell::new(Quarantine::of(MOST_WAITING));
+    // SAFETY: the caller's promise.
+    unsafe { equip_default_pool(Armoury { roll: Some(&ROLL), quarantine, ..armoury(false) }) };
+}
+
+/// # Safety
+/// The process has a single thread, which is in no method of the pool, and this is called once.
+unsafe fn equip_default_pool(armoury: Armoury) {
+    // SAFETY: the caller's promise; the slot is written here alone.
     unsafe {
         let slot = &mut *SLOT.0.get();
-        pool.harden(NonNull::from(slot.write(Hardened { early: &EARLY, ..hardened(true) })));
+        default_pool().equip(NonNull::from(slot.write(armoury)));
     }
-    true
 }
 
 /// Of blocks without a byte: their memory is never committed, so that whoever touches one ends.

@@ -92,7 +92,7 @@ fn take_at_random(slot: &Slot, cache: &Cache) -> Option<Region> {
 }
 
 /// The live object that holds `address`, of a span of the heap that caches know, whoever owns it.
-fn object_holding(address: usize) -> Option<Region> {
+pub(super) fn object_holding(address: usize) -> Option<Region> {
     let map = tls::get().spans();
     let span = map.holding(address)?;
     // SAFETY: the map has a descriptor for every granule.
@@ -130,6 +130,7 @@ pub(super) fn release(block: NonNull<u8>, claim: Claim) -> Result<(), Error> {
 
 pub(super) fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<NonNull<u8>, Error> {
     if untouchable_pool().owns(block.as_ptr()) {
+        counted(untouchable_pool().usable_size(block))?;
         let new = alloc(Wanted::bytes(size))?;
         return release(block, claim).map(|()| new).inspect_err(|_| {
             // Nobody knows the new one.
@@ -152,7 +153,7 @@ pub fn change_origin(block: *mut u8, from: Origin, to: Origin) -> Option<Origin>
     if sampled::holds(block.addr()) {
         return sampled::change_origin(block.addr(), from, to);
     }
-    if !default_pool().is_hardened() {
+    if !default_pool().wears_armour(block.addr()) {
         return None;
     }
     default_pool().change_origin(&Own, block.addr(), from, to)
@@ -222,14 +223,15 @@ impl Cache {
 }
 
 /// What something wrote, beside a live block of the pool behind `malloc`, or to one of the calling thread that
-/// is free or waits in quarantine; or beside a sampled block. Cost, if the pool is hardened: a step a block, and one
-/// for eight bytes of what the thread has free.
+/// is free or waits in quarantine; or beside a sampled block. Where only some blocks wear an armour, of those. Cost, if the
+/// pool is hardened: a step a block, and one for eight bytes of what the thread has free.
 pub fn first_wound() -> Option<Error> {
     let sampled = sampled::first_wound();
-    if sampled.is_some() || !default_pool().is_hardened() {
+    let pool = default_pool();
+    if sampled.is_some() || !pool.has_armours() {
         return sampled;
     }
-    let pool = default_pool();
-    let stain = pool.first_stain(&Own).or_else(|| tls::get().first_stain());
-    stain.or_else(|| pool.first_wound())
+    let stain = pool.first_stain(&Own);
+    let free_stain = || if pool.is_hardened() { tls::get().first_stain() } else { None };
+    stain.or_else(free_stain).or_else(|| pool.first_wound())
 }

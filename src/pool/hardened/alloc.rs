@@ -1,7 +1,7 @@
 //! Allocation: a bare block, what was written to it since its release, and its armour.
 
 use super::{Bare, Wanted, found};
-use crate::armour::{self, MOST_UNGUARDED, PAGE, Region, Suit};
+use crate::armour::{self, HEADER, MOST_UNGUARDED, PAGE, Region, Suit};
 use crate::error::Error;
 use crate::pool::MemoryPool;
 use crate::pool::heap::Request;
@@ -13,8 +13,35 @@ use spin::RelaxStrategy;
 /// mappings of the process, of which the system grants some ten thousands.
 const MOST_CLOSED: usize = 8192;
 
+/// The most bytes of a block that wears an armour in a pool where only some do: larger ones cost more than they tell.
+pub(crate) const MOST_CHECKED: usize = 1024;
+
 impl<R: RelaxStrategy> MemoryPool<R> {
-    /// Allocates a block and puts its armour on.
+    /// Allocates a block that wears an armour in a pool where only some do, if `bare` has one and there is a place for
+    /// it on the roll.
+    pub(crate) fn alloc_checked(&self, bare: &impl Bare, wanted: Wanted) -> Option<NonNull<u8>> {
+        let Wanted { size, alignment, origin, zeroed } = wanted;
+        debug_assert!(size <= MOST_CHECKED && alignment <= HEADER);
+        let roll = self.armoury().roll?;
+        let request = Request { size: armour::bytes_for(size, alignment)?, alignment };
+        let (block, fresh) = bare.take(request, false).ok()?;
+        let Some(place) = roll.place_for(block.start.addr().get()) else {
+            let released = bare.give(block.start);
+            debug_assert!(released.is_ok());
+            return None;
+        };
+        // SAFETY: the block is ours, and large enough.
+        unsafe {
+            if zeroed && !fresh {
+                block.start.write_bytes(0, block.len);
+            }
+            let user = self.suit(block).put_on(size, alignment, origin, false);
+            place.fill();
+            Some(user)
+        }
+    }
+
+    /// Allocates a block and puts its armour on, or none where only some wear one.
     pub(crate) fn alloc_armoured(
         &self,
         bare: &impl Bare,
@@ -46,9 +73,17 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         take: impl FnOnce(Request) -> Result<(Region, bool), Error>,
     ) -> Result<NonNull<u8>, Error> {
         let Wanted { size, alignment, origin, zeroed } = wanted;
+        if !self.is_hardened() {
+            let (block, fresh) = take(Request { size, alignment })?;
+            if zeroed && !fresh {
+                // SAFETY: the block is ours, and has so many bytes.
+                unsafe { block.start.write_bytes(0, size) };
+            }
+            return Ok(block.start);
+        }
         let too_large = Error::SizeOverflow { count: 1, size };
         let bytes = armour::bytes_for(size, alignment).ok_or(too_large)?;
-        let request = if bytes > MOST_UNGUARDED && self.hardened().guards.is_some() {
+        let request = if bytes > MOST_UNGUARDED && self.armoury().guards.is_some() {
             let size = armour::guarded_bytes_for(size, alignment).ok_or(too_large)?;
             Request { size, alignment: PAGE }
         } else {
@@ -59,7 +94,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if !fresh {
             if !suit.guarded {
                 self.wipe_if_written(block);
-            } else if zeroed && let Some(guards) = self.hardened().guards {
+            } else if zeroed && let Some(guards) = self.armoury().guards {
                 // SAFETY: they are pages of the block, which is ours.
                 unsafe { guards.wipe(suit.pages()) };
             }
@@ -97,7 +132,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// Whether one more block may have its pages closed; it is counted then.
     fn may_close(&self) -> bool {
-        let closed = &self.hardened().closed;
+        let closed = &self.armoury().closed;
         let may = closed.fetch_add(1, Relaxed) < MOST_CLOSED;
         if !may {
             closed.fetch_sub(1, Relaxed);
@@ -107,7 +142,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// Closes the pages about the user's; those that the system doesn't close stay as they are.
     fn close_guards(&self, suit: Suit, user: NonNull<u8>, size: usize) {
-        let Some(guards) = self.hardened().guards else { return };
+        let Some(guards) = self.armoury().guards else { return };
         let (before, behind) = suit.guards(user, size);
         for guard in [before, behind] {
             // SAFETY: they are pages of the block, which nobody uses.

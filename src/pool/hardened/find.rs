@@ -5,6 +5,8 @@ use super::{Bare, Claim};
 use crate::armour::{Damaged, Region, Suit, Worn, Wound};
 use crate::error::Error;
 use crate::pool::MemoryPool;
+use crate::pool::inner::Inner;
+use crate::pool::lock::Guard;
 use core::sync::atomic::Ordering::Acquire;
 use core::sync::atomic::fence;
 use spin::RelaxStrategy;
@@ -12,8 +14,21 @@ use spin::RelaxStrategy;
 /// A live block of a hardened pool.
 pub(super) enum Block {
     Armoured(Suit, Worn),
-    /// From before the pool was hardened.
-    Early(Region),
+    /// From before the pool was hardened, or not on the roll of one that is spot-checked.
+    Plain(Region),
+}
+
+/// What a pointer into a live bare block is that is none to its user's bytes.
+fn explained(pointer: usize, worn: Result<Worn, Damaged>) -> Error {
+    let Ok(worn) = worn else { return Error::Underrun { pointer, offset: 0 } };
+    let (size, block) = (worn.size, worn.user.addr().get());
+    if !worn.is_live() {
+        Error::AlreadyReleased { pointer, size }
+    } else if pointer.wrapping_sub(block) < size {
+        Error::InteriorPointer { pointer, block, size }
+    } else {
+        Error::NotInPool { pointer }
+    }
 }
 
 impl<R: RelaxStrategy> MemoryPool<R> {
@@ -27,9 +42,34 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             Ok(worn) if worn.is_live() && worn.user.addr().get() == address => {
                 Ok(Block::Armoured(suit, worn))
             }
-            Err(Damaged) if self.is_early(block, address) => Ok(Block::Early(block)),
+            Err(Damaged) if self.is_plain(block, address) => Ok(Block::Plain(block)),
             other => Err(self.diagnose(address, other)),
         }
+    }
+
+    /// Says of a pointer into a bare block what it is to the user's, if the block is one of some that wear an armour.
+    #[cold]
+    fn as_worn(&self, error: Error) -> Error {
+        let roll = self.equipped().and_then(|armoury| armoury.roll);
+        let Error::InteriorPointer { pointer, block, .. } = error else { return error };
+        if roll.is_none_or(|roll| !roll.has(block)) {
+            return error;
+        }
+        let Some(block) = self.holding(pointer) else { return error };
+        // SAFETY: the block is live, so it can be read.
+        explained(pointer, unsafe { self.suit(block).look() })
+    }
+
+    /// Why `address` can't be released, where the pool, whose lock this is, finds no live block.
+    #[cold]
+    pub(in super::super) fn refused(
+        &self,
+        mut inner: Guard<'_, Inner<R>, R>,
+        address: usize,
+    ) -> Error {
+        let error = inner.misuse(address);
+        drop(inner);
+        self.as_worn(error)
     }
 
     /// Why a pointer into no live bare block is none to a user's bytes.
@@ -45,23 +85,16 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     #[cold]
-    fn is_early(&self, block: Region, address: usize) -> bool {
-        block.start.addr().get() == address && self.hardened().early(block).is_some()
+    fn is_plain(&self, block: Region, address: usize) -> bool {
+        let is_early = || self.armoury().early(block).is_some();
+        block.start.addr().get() == address && (!self.is_hardened() || is_early())
     }
 
     /// Why a pointer into a live bare block is none to its user's bytes.
     #[cold]
     fn diagnose(&self, pointer: usize, worn: Result<Worn, Damaged>) -> Error {
         self.count_misuse();
-        let Ok(worn) = worn else { return Error::Underrun { pointer, offset: 0 } };
-        let (size, block) = (worn.size, worn.user.addr().get());
-        if !worn.is_live() {
-            Error::AlreadyReleased { pointer, size }
-        } else if pointer.wrapping_sub(block) < size {
-            Error::InteriorPointer { pointer, block, size }
-        } else {
-            Error::NotInPool { pointer }
-        }
+        explained(pointer, worn)
     }
 
     /// Whether what is claimed of a live block is true, and nothing was written beside its bytes.

@@ -2,9 +2,10 @@
 
 use super::super::{BlockInfo, BlockState, MemoryPool};
 use super::Bare;
-use crate::armour::{Damaged, Region, Worn, Wound};
+use crate::armour::{Damaged, HEADER, Region, Worn, Wound};
 use crate::error::Error;
 use core::ptr::NonNull;
+use core::sync::atomic::{Ordering::Acquire, fence};
 use spin::RelaxStrategy;
 
 impl<R: RelaxStrategy> MemoryPool<R> {
@@ -23,11 +24,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// A block as a walk over bare blocks finds it, as its user knows it. Under the lock.
     pub(in super::super) fn as_known(&self, block: BlockInfo) -> BlockInfo {
-        if !self.is_hardened() {
-            return block;
-        }
-        let Some(start) = NonNull::new(block.address).filter(|_| block.state == BlockState::Live)
-        else {
+        let Some(start) = NonNull::new(block.address).filter(|_| {
+            block.state == BlockState::Live && self.wears_armour(block.address.addr() + HEADER)
+        }) else {
             return block;
         };
         let suit = self.suit(Region { start, len: block.size });
@@ -41,13 +40,27 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         }
     }
 
+    /// What was written beside the first such of the blocks that wear an armour, where not all do.
+    pub(in super::super) fn first_wound_of_some(&self) -> Option<Error> {
+        let roll = self.equipped()?.roll?;
+        roll.blocks().find_map(|start| {
+            // Under the lock its memory stays the heap's, so it can be read.
+            let inner = self.lock();
+            let block = inner.block_from(start).filter(|block| block.address.addr() == start)?;
+            let wound = self.wound_of(block);
+            // Acquire: if it was somebody else's block that was looked at, this one is not found any more.
+            fence(Acquire);
+            wound.filter(|_| roll.has(start))
+        })
+    }
+
     /// What was written beside the bytes of a live block, which other threads may be using. Under the lock.
     pub(in super::super) fn wound_of(&self, block: BlockInfo) -> Option<Error> {
         let start = NonNull::new(block.address).filter(|_| block.state == BlockState::Live)?;
         let suit = self.suit(Region { start, len: block.size });
         // SAFETY: under the lock a live block stays one, and its user's pages stay open.
         let (wound, defaced) = unsafe { (suit.look_twice(), suit.defaced()) };
-        let is_early = || self.hardened().early(suit.block).is_some();
+        let is_early = || self.armoury().early(suit.block).is_some();
         let defaced = defaced.filter(|_| !is_early());
         let underrun =
             |user: NonNull<u8>| Error::Underrun { pointer: user.addr().get(), offset: 0 };

@@ -1,10 +1,14 @@
-//! Hardened pools: every block wears an armour, and waits in quarantine before its memory is used again.
+//! Armoury pools: every block wears an armour, and waits in quarantine before its memory is used again.
 //!
 //! What is armoured are bare blocks, those that the pool hands out otherwise. So all that is exact about them
 //! stays exact: an address is that of a live bare block, or of none, before a byte of the armour is read.
 //!
 //! The bare blocks come from where the caller says ([`Bare`]): from the pool under its lock, or from a thread's
 //! cache in front of it. Both serve the same blocks.
+//!
+//! A pool that is spot-checked is not hardened: now and then one of its blocks wears an armour, which is on a roll. All
+//! that is said here of armoured blocks is true of those, but for N1: what was written to one after its release is
+//! looked for when it leaves quarantine.
 //!
 //! Invariant:
 //! - N1: the free memory of a hardened pool reads as zero. What is read there otherwise was written after its
@@ -18,17 +22,20 @@ mod look;
 mod quarantine;
 mod release;
 mod resize;
+mod roll;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use alloc::MOST_CHECKED;
 pub use fault::Fault;
 pub use found::set_found_handler;
 pub(crate) use found::{found, set_found_handler_if_none};
+pub(crate) use roll::Roll;
 
 use super::MemoryPool;
 use super::heap::{Heap, MIN_ALIGNMENT, Request};
 use super::inner::Inner;
-use crate::armour::{Key, MOST_UNGUARDED, Quarantine, Region, Suit, Worn};
+use crate::armour::{HEADER, Key, MOST_UNGUARDED, Quarantine, Region, Suit, Worn};
 use crate::buddy::Kind;
 use crate::error::{Error, Origin};
 use core::cell::UnsafeCell;
@@ -120,9 +127,11 @@ impl Claim {
     }
 }
 
-/// What a hardened pool has beside what every pool has.
-pub(crate) struct Hardened {
+/// What a pool has, beside what every pool has, whose blocks wear an armour.
+pub(crate) struct Armoury {
     pub(crate) key: Key,
+    /// Which of them do, if the pool is spot-checked and not hardened.
+    pub(crate) roll: Option<&'static Roll>,
     /// Where every heap of the pool is made of pages that may be closed.
     pub(crate) guards: Option<&'static Guards>,
     /// Used under the pool's lock.
@@ -135,7 +144,7 @@ pub(crate) struct Hardened {
     pub(crate) stranded: AtomicUsize,
 }
 
-impl Hardened {
+impl Armoury {
     fn early(&self, block: Region) -> Option<&AtomicUsize> {
         self.early.iter().find(|early| early.load(Relaxed) == block.start.addr().get())
     }
@@ -203,41 +212,67 @@ impl<R: RelaxStrategy> Bare for MemoryPool<R> {
     fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> T {
         let _inner = self.lock();
         // SAFETY: it is used under the lock alone.
-        f(unsafe { &mut *self.hardened().quarantine.get() })
+        f(unsafe { &mut *self.armoury().quarantine.get() })
     }
 }
 
 impl<R: RelaxStrategy> MemoryPool<R> {
-    /// Hardens the pool, which has no heap yet, or only such whose free memory reads as zero.
+    /// Has blocks of the pool wear an armour: those of the armoury's roll, or else all of them; then it has no heap
+    /// yet, or only such whose free memory reads as zero.
     ///
     /// # Safety
-    /// No other thread is in a method of the pool. `hardened` lives as long as the pool, and is used by it alone.
-    pub(crate) unsafe fn harden(&self, hardened: NonNull<Hardened>) {
+    /// No other thread is in a method of the pool. The armoury lives as long as the pool, and is used by it alone.
+    pub(crate) unsafe fn equip(&self, armoury: NonNull<Armoury>) {
         // SAFETY: the caller's promise.
-        self.lock().take_at_random(unsafe { hardened.as_ref() }.key.second);
+        let Armoury { key, roll, .. } = unsafe { armoury.as_ref() };
+        if roll.is_none() {
+            self.lock().take_at_random(key.second);
+        }
         // Release: whoever finds it finds what is in it.
-        self.hardened.store(hardened.as_ptr(), Release);
+        self.armoury.store(armoury.as_ptr(), Release);
     }
 
-    /// Whether the blocks of the pool wear an armour.
+    /// The armoury, if blocks of the pool wear an armour.
+    #[inline]
+    fn equipped(&self) -> Option<&Armoury> {
+        // SAFETY: it lives as long as the pool. Acquire: with the release of `equip`.
+        unsafe { self.armoury.load(Acquire).as_ref() }
+    }
+
+    /// Of a pool that has one.
+    #[inline]
+    fn armoury(&self) -> &Armoury {
+        debug_assert!(self.equipped().is_some());
+        // SAFETY: it lives as long as the pool.
+        unsafe { &*self.armoury.load(Acquire) }
+    }
+
+    /// Whether all blocks of the pool wear an armour.
     #[inline]
     pub(crate) fn is_hardened(&self) -> bool {
-        // Acquire: with the release of `harden`.
-        !self.hardened.load(Acquire).is_null()
+        self.equipped().is_some_and(|armoury| armoury.roll.is_none())
     }
 
-    /// Of a pool that is hardened.
+    /// Whether blocks of the pool wear an armour, all or some.
     #[inline]
-    fn hardened(&self) -> &Hardened {
-        let hardened = self.hardened.load(Acquire);
-        debug_assert!(!hardened.is_null());
-        // SAFETY: it lives as long as the pool.
-        unsafe { &*hardened }
+    pub(crate) fn has_armours(&self) -> bool {
+        self.equipped().is_some()
+    }
+
+    /// Whether the block whose user's bytes begin at `address`, or whose header does, wears an armour.
+    #[inline]
+    pub(crate) fn wears_armour(&self, address: usize) -> bool {
+        self.equipped().is_some_and(|armoury| {
+            armoury.roll.is_none_or(|roll| {
+                // Where only some do the header is the only thing before the user's bytes.
+                roll.has(address.wrapping_sub(HEADER)) || roll.has(address)
+            })
+        })
     }
 
     /// The secret of a hardened pool.
     pub(crate) fn key(&self) -> Key {
-        self.hardened().key
+        self.armoury().key
     }
 
     pub(crate) fn count_misuse(&self) {
@@ -246,7 +281,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     #[inline]
     fn suit(&self, block: Region) -> Suit {
-        let Hardened { key, guards, .. } = self.hardened();
+        let Armoury { key, guards, .. } = self.armoury();
         Suit { key: *key, block, guarded: block.len > MOST_UNGUARDED && guards.is_some() }
     }
 }

@@ -1,7 +1,9 @@
 //! What waits in quarantine, what is stranded, and how both become bare again.
 
-use super::{Bare, Hardened};
+use super::{Armoury, Bare};
 use crate::armour::{Damaged, Quarantine, Region, State, Suit, Worn};
+use crate::pool::inner::Inner;
+use crate::pool::lock::Guard;
 use crate::pool::{BlockState, MemoryPool};
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
@@ -21,7 +23,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// Makes the memory of a retired block read as zero, and, if it is guarded and waits, closes the user's pages.
     pub(super) fn wipe_retired(&self, suit: Suit, worn: &Worn) {
-        let Some(guards) = self.hardened().guards.filter(|_| suit.guarded) else {
+        let Some(guards) = self.armoury().guards.filter(|_| suit.guarded) else {
             return self.lock().wipe(suit, worn);
         };
         let pages = suit.pages();
@@ -56,9 +58,17 @@ impl<R: RelaxStrategy> MemoryPool<R> {
                 return;
             }
         }
-        // SAFETY: the block has left the quarantine, so it is ours.
+        // In a hardened pool that is looked for when the memory is allocated again.
+        let stain = self.armoury().roll.and_then(|roll| {
+            roll.strike(block.start.addr().get());
+            // SAFETY: the block has left the quarantine, so it is ours.
+            unsafe { suit.stain() }
+        });
+        // SAFETY: as above.
         if !unsafe { suit.take_off() } {
             self.found_written(block, suit.header_offset());
+        } else if let Some(offset) = stain {
+            self.tell_written(block, offset);
         }
         let released = bare.give(block.start);
         debug_assert!(released.is_ok());
@@ -68,14 +78,14 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     fn strand(&self, suit: Suit, worn: &Worn) {
         // SAFETY: the block has left the quarantine, and its header can be written to.
         if unsafe { suit.change(worn, State::Retired, State::Stranded) } {
-            self.hardened().stranded.fetch_add(1, Relaxed);
+            self.armoury().stranded.fetch_add(1, Relaxed);
         }
     }
 
     /// Opens all pages of a retired block; false if the system refuses, as it may where a process has too many
     /// mappings.
     fn open(&self, suit: Suit) -> bool {
-        let Hardened { guards, closed, .. } = self.hardened();
+        let Armoury { guards, closed, .. } = self.armoury();
         // SAFETY: the block is retired, so that nobody uses its pages.
         let opened =
             guards.is_some_and(|guards| unsafe { (guards.open)(suit.block.start, suit.block.len) });
@@ -86,6 +96,24 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         opened
     }
 
+    /// What waits in the pool's quarantine.
+    pub(in super::super) fn waiting<'pool>(
+        &'pool self,
+        _lock: &'pool Guard<'_, Inner<R>, R>,
+    ) -> impl Iterator<Item = Region> + use<'pool, R> {
+        // SAFETY: the quarantine is used under the lock alone.
+        let quarantine = self.equipped().map(|armoury| unsafe { &*armoury.quarantine.get() });
+        quarantine.into_iter().flat_map(Quarantine::iter)
+    }
+
+    /// Forgets what waits in quarantine, and which blocks wear an armour: all of them are released.
+    pub(in super::super) fn forget_armours(&self) {
+        self.quarantine(Quarantine::clear);
+        if let Some(roll) = self.armoury().roll {
+            roll.clear();
+        }
+    }
+
     /// Gives back what waits in quarantine, and what is stranded.
     pub(crate) fn empty_quarantine(&self, bare: &impl Bare) {
         while let Some(block) = bare.quarantine(Quarantine::pop) {
@@ -93,7 +121,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         }
         // Each once: those that strand again do so at addresses that were passed by.
         let mut address = 0;
-        while self.hardened().stranded.load(Relaxed) > 0
+        while self.armoury().stranded.load(Relaxed) > 0
             && let Some(block) = self.next_bare(address)
         {
             address = block.start.addr().get() + block.len;
@@ -107,7 +135,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
                 suit.look().is_ok_and(|worn| suit.change(&worn, State::Stranded, State::Retired))
             };
             if refloated {
-                self.hardened().stranded.fetch_sub(1, Relaxed);
+                self.armoury().stranded.fetch_sub(1, Relaxed);
                 self.discharge(bare, block);
             }
         }

@@ -18,10 +18,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     ) -> Result<(), Error> {
         let (suit, worn) = match self.block_at(bare, address)? {
             Block::Armoured(suit, worn) => (suit, worn),
-            Block::Early(block) => {
+            Block::Plain(block) => {
                 // SAFETY: the caller gives it up. Free memory is zero (N1).
                 unsafe { block.start.write_bytes(0, block.len) };
-                if let Some(early) = self.hardened().early(block) {
+                if let Some(early) = self.armoury().early(block) {
                     early.store(0, Relaxed);
                 }
                 return bare.give(block.start);

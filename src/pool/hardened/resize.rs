@@ -37,7 +37,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
                 };
                 (worn.user, worn.size, new)
             }
-            Block::Early(block) => {
+            Block::Plain(block) => {
                 (block.start, block.len, self.alloc_armoured(bare, Wanted::bytes(size))?)
             }
         };
@@ -53,7 +53,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if suit.room(worn.user).is_none_or(|room| size > room) {
             return false;
         }
-        if let Some(guards) = self.hardened().guards.filter(|_| suit.guarded && worn.is_closed) {
+        if let Some(guards) = self.armoury().guards.filter(|_| suit.guarded && worn.is_closed) {
             let (_, old) = suit.guards(worn.user, worn.size);
             let (_, new) = suit.guards(worn.user, size);
             // SAFETY: the pages between are the block's, and nobody uses them yet, or any more.
@@ -84,7 +84,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     pub(crate) fn armoured_size(&self, bare: &impl Bare, address: usize) -> Result<usize, Error> {
         Ok(match self.block_at(bare, address)? {
             Block::Armoured(_, worn) => worn.size,
-            Block::Early(block) => block.len,
+            Block::Plain(block) => block.len,
         })
     }
 

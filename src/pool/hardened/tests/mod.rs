@@ -1,3 +1,5 @@
+mod spot_checked;
+
 use super::find::Block;
 use super::*;
 use crate::armour::PAGE;
@@ -13,8 +15,9 @@ fn with_pool(sizes: &[usize], test: impl FnOnce(&Pool)) {
 
 fn with_guarded_pool(guards: Option<&'static Guards>, sizes: &[usize], test: impl FnOnce(&Pool)) {
     let mut regions: Vec<_> = sizes.iter().map(|&size| region(size)).collect();
-    let mut hardened = Box::new(Hardened {
+    let mut armoury = Box::new(Armoury {
         key: Key { first: 3, second: 5 },
+        roll: None,
         guards,
         quarantine: UnsafeCell::new(Quarantine::new()),
         early: &[],
@@ -22,8 +25,8 @@ fn with_guarded_pool(guards: Option<&'static Guards>, sizes: &[usize], test: imp
         stranded: AtomicUsize::new(0),
     });
     let pool = Pool::new();
-    // SAFETY: what it is hardened with outlives the pool, which nobody else knows.
-    unsafe { pool.harden(NonNull::from(&mut *hardened)) };
+    // SAFETY: the armoury outlives the pool, which nobody else knows.
+    unsafe { pool.equip(NonNull::from(&mut *armoury)) };
     regions.iter_mut().for_each(|region| add(&pool, region).unwrap());
     test(&pool);
     drop(pool);
@@ -179,9 +182,10 @@ fn few_large_blocks_wait_and_the_largest_do_not() {
         for _ in 0..20 {
             release(pool, pool.alloc(100_000).unwrap()).unwrap();
         }
-        assert_eq!(pool.stats().live_blocks, 8);
+        let waiting = || pool.waiting(&pool.lock()).count();
+        assert_eq!(waiting(), 8);
         release(pool, pool.alloc(5 << 20).unwrap()).unwrap();
-        assert_eq!(pool.stats().live_blocks, 8);
+        assert_eq!((waiting(), pool.stats().live_blocks), (8, 0));
     });
 }
 
@@ -205,11 +209,11 @@ fn blocks_whose_pages_do_not_open_are_given_back_later() {
         assert_eq!(release(pool, blocks[0]), Err(error));
         pool.empty_quarantine(pool);
         assert_eq!(pool.stats().live_blocks, 100);
-        assert_eq!(pool.hardened().stranded.load(Relaxed), 100);
+        assert_eq!(pool.armoury().stranded.load(Relaxed), 100);
         OPENS.set(true);
         pool.empty_quarantine(pool);
         assert_eq!(pool.stats().live_blocks, 0);
-        assert_eq!(pool.hardened().closed.load(Relaxed), 0);
+        assert_eq!(pool.armoury().closed.load(Relaxed), 0);
         pool.check().unwrap();
     });
 }
@@ -220,7 +224,7 @@ fn pages_open_again_although_something_wrote_over_the_header_of_a_block_that_wai
     with_guarded_pool(Some(&PRETENDED), &[64 << 20], |pool| {
         let block = pool.alloc(150_000).unwrap();
         release(pool, block).unwrap();
-        assert_eq!(pool.hardened().closed.load(Relaxed), 1);
+        assert_eq!(pool.armoury().closed.load(Relaxed), 1);
         // SAFETY: nobody else uses the memory, which is the test's; that is the point.
         let header = unsafe { block.sub(PAGE) };
         // SAFETY: as above.
@@ -228,7 +232,7 @@ fn pages_open_again_although_something_wrote_over_the_header_of_a_block_that_wai
         pool.empty_quarantine(pool);
         let (pointer, block) = (header.addr().get(), header.addr().get() - PAGE);
         assert_eq!(FOUND.take(), Some(Error::WrittenAfterRelease { pointer, block }));
-        assert_eq!(pool.hardened().closed.load(Relaxed), 0);
+        assert_eq!(pool.armoury().closed.load(Relaxed), 0);
         assert_eq!(pool.stats().live_blocks, 0);
         pool.check().unwrap();
     });
