@@ -63,7 +63,7 @@ static SPOT_CHECKS: Setting = Setting {
 static SAMPLE: Setting = Setting {
     name: "HEAPMASTER_SAMPLE",
     values: &["auto", "no", "1", "10", "100", "1000", "10000"],
-    meaning: "one in so many blocks up to 4 KiB has a page and a record of its own; auto: 1000 if hardened, or no",
+    meaning: "one in so many blocks up to 4 KiB has a page and a record of its own; auto: 10000 if hardened, or no",
     chosen: AtomicU8::new(0),
 };
 
@@ -139,7 +139,7 @@ pub(crate) fn wants_spot_checks() -> bool {
 /// One in how many blocks is to be sampled; `None` if none is.
 pub(crate) fn sample_interval() -> Option<u32> {
     match SAMPLE.value() {
-        "auto" => HARDENED.load(Relaxed).then_some(1000),
+        "auto" => HARDENED.load(Relaxed).then_some(10_000),
         number => number.parse().ok(),
     }
 }
