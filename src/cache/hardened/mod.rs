@@ -58,7 +58,7 @@ impl Bare for Own {
     fn take(&self, request: Request, may_ask: bool) -> Result<(Region, bool), Error> {
         let Request { size, alignment } = request;
         let fits = size <= MAX_OBJECT && alignment <= MIN_ALIGNMENT;
-        match fits.then(|| own_object(size, take_at_random)).flatten() {
+        match fits.then(|| own_object(size, take)).flatten() {
             Some(object) => Ok((object, false)),
             None => default_pool().take(request, may_ask),
         }
@@ -82,12 +82,14 @@ impl Bare for Own {
     }
 }
 
-/// A random object of a slot.
+/// An object of a slot: a random one, if the thread has a ward.
 #[inline(always)]
-fn take_at_random(slot: &Slot, cache: &Cache) -> Option<Region> {
-    let mut ward = cache.ward()?;
-    // SAFETY: the slot does not know it.
-    let start = slot.alloc_at_random(&mut unsafe { ward.as_mut() }.dice)?;
+fn take(slot: &Slot, cache: &Cache) -> Option<Region> {
+    let start = match cache.ward() {
+        // SAFETY: the slot does not know it.
+        Some(mut ward) => slot.alloc_at_random(&mut unsafe { ward.as_mut() }.dice),
+        None => slot.alloc(),
+    }?;
     Some(Region { start, len: slot.object_size() })
 }
 

@@ -1,7 +1,7 @@
 //! The fast ways of a hardened pool's threads: an object of the thread's own spans puts its armour on, and one of any
 //! span goes into quarantine. What is not as usual takes the other ways, which say what it is.
 
-use super::{Ward, take_at_random};
+use super::{Ward, take};
 use crate::armour::{self, HEADER, Region, Suit, TAIL};
 use crate::cache::{Cache, release_bare, tls};
 use crate::error::Origin;
@@ -29,7 +29,7 @@ pub fn alloc_at_once(size: usize, origin: Origin) -> Option<NonNull<u8>> {
         *credit = credit.checked_sub(1)?;
         *key
     };
-    let block = take_at_random(&cache.slots[id.index()], cache)?;
+    let block = take(&cache.slots[id.index()], cache)?;
     // SAFETY: the block is ours, large enough, and a multiple of 16 bytes.
     unsafe {
         if let Some(offset) = armour::first_nonzero(block) {

@@ -39,28 +39,32 @@ fn release(pool: &Pool, block: NonNull<u8>) -> Result<(), Error> {
 
 const SIZES: [usize; 8] = [0, 1, 16, 100, 1000, 8192, 20_000, 100_000];
 
+/// What is written to the bytes beside a block is found at its release, and by a check.
+fn write_beside(pool: &Pool, block: NonNull<u8>, size: usize) {
+    let pointer = block.addr().get();
+    pool.check().unwrap();
+    // SAFETY: both bytes belong to the block's armour.
+    let (before, behind) = unsafe { (block.sub(1), block.add(size)) };
+    for (byte, error) in [
+        (before, Error::Underrun { pointer, offset: 0 }),
+        (behind, Error::Overrun { pointer, size, offset: 0 }),
+    ] {
+        // SAFETY: as above.
+        unsafe { byte.write(!byte.read()) };
+        assert_eq!(release(pool, block), Err(error));
+        assert_eq!(pool.check(), Err(error));
+        // SAFETY: as above.
+        unsafe { byte.write(!byte.read()) };
+        pool.check().unwrap();
+    }
+    release(pool, block).unwrap();
+}
+
 #[test]
 fn what_was_written_beside_a_block_is_found_at_its_release_and_by_a_check() {
     with_pool(&[1 << 20, 64 << 10], |pool| {
         for size in SIZES {
-            let block = pool.alloc(size).unwrap();
-            let pointer = block.addr().get();
-            pool.check().unwrap();
-            // SAFETY: both bytes belong to the block's armour.
-            let (before, behind) = unsafe { (block.sub(1), block.add(size)) };
-            for (byte, error) in [
-                (before, Error::Underrun { pointer, offset: 0 }),
-                (behind, Error::Overrun { pointer, size, offset: 0 }),
-            ] {
-                // SAFETY: as above.
-                unsafe { byte.write(!byte.read()) };
-                assert_eq!(release(pool, block), Err(error));
-                assert_eq!(pool.check(), Err(error));
-                // SAFETY: as above.
-                unsafe { byte.write(!byte.read()) };
-                pool.check().unwrap();
-            }
-            release(pool, block).unwrap();
+            write_beside(pool, pool.alloc(size).unwrap(), size);
         }
     });
 }

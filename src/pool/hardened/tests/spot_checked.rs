@@ -1,6 +1,6 @@
 //! Pools that are spot-checked: some of their blocks wear an armour.
 
-use super::{FOUND, SIZES, release};
+use super::{FOUND, SIZES, release, write_beside};
 use crate::Status;
 use crate::armour::{HEADER, Key, Quarantine};
 use crate::error::Error;
@@ -99,23 +99,7 @@ fn zeroed_blocks_are_zero_although_others_had_their_memory() {
 fn what_was_written_beside_a_block_is_found_at_its_release_and_by_a_check() {
     with_pool(1 << 20, |pool| {
         for size in [1, 24, 100, 1000] {
-            let block = checked(pool, size);
-            let pointer = block.addr().get();
-            // SAFETY: both bytes belong to the block's armour.
-            let (before, behind) = unsafe { (block.sub(1), block.add(size)) };
-            for (byte, error) in [
-                (before, Error::Underrun { pointer, offset: 0 }),
-                (behind, Error::Overrun { pointer, size, offset: 0 }),
-            ] {
-                // SAFETY: as above.
-                unsafe { byte.write(!byte.read()) };
-                assert_eq!(release(pool, block), Err(error));
-                assert_eq!(pool.check(), Err(error));
-                // SAFETY: as above.
-                unsafe { byte.write(!byte.read()) };
-                pool.check().unwrap();
-            }
-            release(pool, block).unwrap();
+            write_beside(pool, checked(pool, size), size);
         }
     });
 }
