@@ -108,6 +108,15 @@ static void free_before(void) {
     free(told((char *)malloc(SMALL) - 16));
 }
 
+/* The same, where the header says nothing any more. */
+static void free_before_overwritten(void) {
+    char *header = (char *)malloc(SMALL) - 16, kept[16];
+    memcpy(kept, header, sizeof kept);
+    memset(header, 'A', sizeof kept);
+    free(told(header));
+    memcpy(header, kept, sizeof kept);
+}
+
 static void realloc_before(void) {
     CHECK_FAILS(realloc(told((char *)malloc(SMALL) - 16), 10), EINVAL);
 }
@@ -206,6 +215,7 @@ static const struct {
     CASE(free_inside),
     CASE(free_inside_by_one),
     CASE(free_before),
+    CASE(free_before_overwritten),
     CASE(realloc_before),
     CASE(usable_size_of_before),
     CASE(free_inside_large),

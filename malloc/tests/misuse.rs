@@ -13,7 +13,7 @@ const LIBRARY: &str = "heapmaster_malloc";
 const SIGABRT: i32 = 6;
 
 /// A case of `c_tests/malloc_misuse.c`, the function that notices, and what it says the pointer is.
-const CASES: [(&str, &str, &str); 27] = [
+const CASES: [(&str, &str, &str); 28] = [
     ("double_free", "free", "already released"),
     ("double_free_large", "free", "already released"),
     ("double_free_later", "free", "already released"),
@@ -25,6 +25,7 @@ const CASES: [(&str, &str, &str); 27] = [
     ("free_inside_by_one", "free", "interior pointer"),
     ("free_inside_large", "free", "interior pointer"),
     ("free_before", "free", "not in the pool"),
+    ("free_before_overwritten", "free", "underrun"),
     ("realloc_before", "realloc", "not in the pool"),
     ("usable_size_of_before", "malloc_usable_size", "not in the pool"),
     ("free_wild", "free", "not in the pool"),

@@ -73,6 +73,7 @@ programs! {
     stress: "malloc_stress.c", &[], NONE, hardened;
     caches: "malloc_caches.c", &[], NONE, hardened;
     heaps_of_the_program: "malloc_heaps.c", &[], NONE, hardened;
+    callbacks: "malloc_callbacks.c", &[], NONE, hardened;
     fork: "malloc_fork.c", &[&library("malloc_fork_library.c")], NONE, hardened;
     before_main_and_after: "malloc_early.c", &[], NONE, hardened;
     freed_pages_decay: "malloc_decay.c", &[], NONE, hardened;

@@ -1,6 +1,7 @@
 //! A cache's spans: which one objects are taken from, which others have room, which go back to the pool.
 
 use super::{Cache, spot};
+use crate::error::Error;
 use crate::pool::found;
 use crate::slab::remote::unmarked;
 use crate::slab::{Annex, ClassId, Slot, Span, SpanMap, State};
@@ -134,6 +135,11 @@ impl Cache {
     #[cold]
     #[inline(never)]
     pub(super) fn collect(&self) {
+        self.collect_and(&mut |error| found(&error));
+    }
+
+    /// The same; `tell` is told of what was released twice. It may allocate.
+    pub(super) fn collect_and(&self, tell: &mut dyn FnMut(Error)) {
         self.waited.set(0);
         for remote in self.inbox.take() {
             // SAFETY: what is posted lies behind a descriptor.
@@ -161,7 +167,7 @@ impl Cache {
             }
             // Last: the handler may allocate.
             if let Some(error) = late {
-                found(&error);
+                tell(error);
             }
         }
     }
@@ -183,7 +189,10 @@ impl Cache {
         }
         let taken = &self.taken[id.index()];
         let inbox = NonNull::from(&self.inbox);
-        let Some(span) = default_pool().take_span(id, inbox, taken.get()) else { return false };
+        let Some(span) = default_pool().take_span(id, inbox, taken.get(), !spot::is(&self.inbox))
+        else {
+            return false;
+        };
         taken.set(taken.get().saturating_add(1));
         self.settle(span, State::Room);
         self.link(span);

@@ -13,7 +13,7 @@ use super::{Cache, own, release_bare};
 use crate::armour::{Quarantine, Region};
 use crate::error::Error;
 use crate::os::YieldAfterSpin;
-use crate::pool::{Bare, MIN_ALIGNMENT, MOST_CHECKED, Request, Wanted};
+use crate::pool::{Bare, MIN_ALIGNMENT, MOST_CHECKED, Request, Wanted, found};
 use crate::sampled;
 use crate::slab::ClassId;
 use crate::slab::remote::Inbox;
@@ -58,7 +58,6 @@ pub unsafe fn spot_check() {
 /// Makes the cache one of the default pool, which gets its first heap for that.
 #[cold]
 fn prepare() -> Option<()> {
-    let _lock = LOCK.try_lock()?;
     let map = default_pool().owners_map().or_else(|| {
         let block = default_pool().alloc(1).ok()?;
         // SAFETY: nobody knows it.
@@ -66,6 +65,8 @@ fn prepare() -> Option<()> {
         debug_assert!(released.is_ok());
         default_pool().owners_map()
     })?;
+    // Not before: callbacks of the pool may have run.
+    let _lock = LOCK.try_lock()?;
     if !IS_READY.load(Relaxed) {
         CACHE.map.set(map);
         CACHE.spans.set(map);
@@ -106,12 +107,23 @@ impl Cache {
     }
 }
 
+/// Does something with the cache; `None` if another thread does. What was released twice of its spans is told when the
+/// lock is free again: whoever is told may allocate, or fork.
+fn with_cache<T>(f: impl FnOnce(&Cache, &mut dyn FnMut(Error)) -> T) -> Option<T> {
+    let mut late = None;
+    let lock = LOCK.try_lock()?;
+    let result = f(&CACHE, &mut |error| late = Some(error));
+    drop(lock);
+    if let Some(error) = late {
+        found(&error);
+    }
+    Some(result)
+}
+
 /// Makes what was released of checked blocks free.
 pub(super) fn collect() {
-    if CACHE.inbox.has_post()
-        && let Some(_lock) = LOCK.try_lock()
-    {
-        CACHE.collect();
+    if CACHE.inbox.has_post() {
+        with_cache(|cache, tell| cache.collect_and(tell));
     }
 }
 
@@ -130,11 +142,11 @@ pub(super) fn check(wanted: Wanted) -> Option<NonNull<u8>> {
         return None;
     }
     // Where one heap was not enough memory may be short, which spans of its own for each class would break up.
-    let block = if may_be && default_pool().has_one_heap() {
-        default_pool().alloc_checked(&Own, wanted)
-    } else {
-        None
-    };
+    if may_be && !default_pool().has_one_heap() {
+        cache.calm.set(u32::MAX);
+        return None;
+    }
+    let block = if may_be { default_pool().alloc_checked(&Own, wanted) } else { None };
     if block.is_some() {
         CHECKS.fetch_add(1, Relaxed);
     }
@@ -148,11 +160,17 @@ struct Own;
 impl Bare for Own {
     fn take(&self, request: Request, _may_ask: bool) -> Result<(Region, bool), Error> {
         let id = ClassId::holding(request.size);
-        let slot = &CACHE.slots[id.index()];
-        let none = Error::OutOfMemory { size: request.size };
-        let _lock = LOCK.try_lock().ok_or(none)?;
-        let start = slot.alloc().or_else(|| if CACHE.refill(id) { slot.alloc() } else { None });
-        Ok((Region { start: start.ok_or(none)?, len: slot.object_size() }, false))
+        let object = with_cache(|cache, tell| {
+            let slot = &cache.slots[id.index()];
+            let start = slot.alloc().or_else(|| {
+                // So that it is not left to `refill`, which tells at once.
+                cache.collect_and(tell);
+                if cache.refill(id) { slot.alloc() } else { None }
+            })?;
+            Some(Region { start, len: slot.object_size() })
+        });
+        let object = object.flatten().ok_or(Error::OutOfMemory { size: request.size })?;
+        Ok((object, false))
     }
 
     fn give(&self, block: NonNull<u8>) -> Result<(), Error> {

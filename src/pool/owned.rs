@@ -96,16 +96,20 @@ impl<R: RelaxStrategy> Inner<R> {
 
 /// For the caches.
 impl<R: RelaxStrategy> MemoryPool<R> {
-    /// Takes a span of the class that has room for an owner, who has taken so many before, if a heap has one.
+    /// Takes a span of the class that has room for an owner, who has taken so many before, if a heap has one. Callbacks
+    /// run if the owner `may_wait` for them.
     pub(crate) fn take_span(
         &self,
         id: ClassId,
         owner: NonNull<Inbox>,
         taken: u8,
+        may_wait: bool,
     ) -> Option<NonNull<Span>> {
         let mut inner = self.lock();
         let span = inner.take_span(id, owner, taken);
-        self.warn_if_due(inner);
+        if may_wait {
+            self.warn_if_due(inner);
+        }
         span
     }
 

@@ -158,8 +158,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let mut inner = self.lock();
         let mut stats = inner.stats();
         for waiting in self.waiting(&inner) {
-            stats.live_blocks -= 1;
-            stats.live_bytes -= waiting.len;
+            // What owners collect meanwhile may have been counted as released already.
+            stats.live_blocks = stats.live_blocks.saturating_sub(1);
+            stats.live_bytes = stats.live_bytes.saturating_sub(waiting.len);
             stats.releases += 1;
         }
         stats
@@ -176,8 +177,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let (mut stats, range) = (this.stats(), this.start()..this.start() + this.size());
         let waiting = self.waiting(&inner);
         for waiting in waiting.filter(|waiting| range.contains(&waiting.start.addr().get())) {
-            stats.live_blocks -= 1;
-            stats.live_bytes -= waiting.len;
+            stats.live_blocks = stats.live_blocks.saturating_sub(1);
+            stats.live_bytes = stats.live_bytes.saturating_sub(waiting.len);
         }
         Ok(stats)
     }

@@ -86,8 +86,12 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     #[cold]
     fn is_plain(&self, block: Region, address: usize) -> bool {
-        let is_early = || self.armoury().early(block).is_some();
-        block.start.addr().get() == address && (!self.is_hardened() || is_early())
+        let armoury = self.armoury();
+        let has_no_armour = match armoury.roll {
+            Some(roll) => !roll.has(address),
+            None => armoury.early(block).is_some(),
+        };
+        block.start.addr().get() == address && has_no_armour
     }
 
     /// Why a pointer into a live bare block is none to its user's bytes.

@@ -59,7 +59,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let start = NonNull::new(block.address).filter(|_| block.state == BlockState::Live)?;
         let suit = self.suit(Region { start, len: block.size });
         // SAFETY: under the lock a live block stays one, and its user's pages stay open.
-        let (wound, defaced) = unsafe { (suit.look_twice(), suit.defaced()) };
+        let (wound, defaced) =
+            unsafe { (suit.look_twice(), suit.defaced().and_then(|_| suit.defaced())) };
         let is_early = || self.armoury().early(suit.block).is_some();
         let defaced = defaced.filter(|_| !is_early());
         let underrun =
