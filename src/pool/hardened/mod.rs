@@ -1,4 +1,4 @@
-//! Armoury pools: every block wears an armour, and waits in quarantine before its memory is used again.
+//! Hardened pools: every block wears an armour, and waits in quarantine before its memory is used again.
 //!
 //! What is armoured are bare blocks, those that the pool hands out otherwise. So all that is exact about them
 //! stays exact: an address is that of a live bare block, or of none, before a byte of the armour is read.
