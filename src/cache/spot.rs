@@ -8,12 +8,11 @@
 //! Which blocks: the first of the process, then fewer and fewer, each thread counting for itself. So short programs are
 //! covered densely, and long ones pay next to nothing.
 
-use super::hardened::object_holding;
 use super::{Cache, own, release_bare};
-use crate::armour::{Quarantine, Region};
+use crate::armour::{self, Region};
 use crate::error::Error;
 use crate::os::YieldAfterSpin;
-use crate::pool::{Bare, MIN_ALIGNMENT, MOST_CHECKED, Request, Wanted, found};
+use crate::pool::{MIN_ALIGNMENT, MOST_CHECKED, Wanted, found};
 use crate::sampled;
 use crate::slab::ClassId;
 use crate::slab::remote::Inbox;
@@ -146,7 +145,7 @@ pub(super) fn check(wanted: Wanted) -> Option<NonNull<u8>> {
         cache.calm.set(u32::MAX);
         return None;
     }
-    let block = if may_be { default_pool().alloc_checked(&Own, wanted) } else { None };
+    let block = if may_be { checked_block(wanted) } else { None };
     if block.is_some() {
         CHECKS.fetch_add(1, Relaxed);
     }
@@ -154,36 +153,30 @@ pub(super) fn check(wanted: Wanted) -> Option<NonNull<u8>> {
     block
 }
 
-/// The spans of checked blocks.
-struct Own;
-
-impl Bare for Own {
-    fn take(&self, request: Request, _may_ask: bool) -> Result<(Region, bool), Error> {
-        let id = ClassId::holding(request.size);
-        let object = with_cache(|cache, tell| {
-            let slot = &cache.slots[id.index()];
-            let start = slot.alloc().or_else(|| {
-                // So that it is not left to `refill`, which tells at once.
-                cache.collect_and(tell);
-                if cache.refill(id) { slot.alloc() } else { None }
-            })?;
-            Some(Region { start, len: slot.object_size() })
-        });
-        let object = object.flatten().ok_or(Error::OutOfMemory { size: request.size })?;
-        Ok((object, false))
+fn checked_block(wanted: Wanted) -> Option<NonNull<u8>> {
+    let object = object(armour::bytes_for(wanted.size, wanted.alignment)?)?;
+    // SAFETY: the object is ours, and has so many bytes.
+    let block = unsafe { default_pool().put_on_checked(object, wanted) };
+    if block.is_none() {
+        let released = release_bare(object.start);
+        debug_assert!(released.is_ok());
     }
+    block
+}
 
-    fn give(&self, block: NonNull<u8>) -> Result<(), Error> {
-        release_bare(block)
-    }
-
-    fn holding(&self, address: usize) -> Option<Region> {
-        object_holding(address)
-    }
-
-    fn quarantine<T>(&self, f: impl FnOnce(&mut Quarantine) -> T) -> T {
-        default_pool().quarantine(f)
-    }
+/// An object of so many bytes of the spans of checked blocks.
+fn object(size: usize) -> Option<Region> {
+    let id = ClassId::holding(size);
+    let object = with_cache(|cache, tell| {
+        let slot = &cache.slots[id.index()];
+        let start = slot.alloc().or_else(|| {
+            // So that it is not left to `refill`, which tells at once.
+            cache.collect_and(tell);
+            if cache.refill(id) { slot.alloc() } else { None }
+        })?;
+        Some(Region { start, len: slot.object_size() })
+    });
+    object.flatten()
 }
 
 /// Takes the lock, so that a fork finds nothing half-way through a change.

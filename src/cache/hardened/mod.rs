@@ -94,7 +94,7 @@ fn take(slot: &Slot, cache: &Cache) -> Option<Region> {
 }
 
 /// The live object that holds `address`, of a span of the heap that caches know, whoever owns it.
-pub(super) fn object_holding(address: usize) -> Option<Region> {
+fn object_holding(address: usize) -> Option<Region> {
     let map = tls::get().spans();
     let span = map.holding(address)?;
     // SAFETY: the map has a descriptor for every granule.

@@ -17,22 +17,21 @@ const MOST_CLOSED: usize = 8192;
 pub(crate) const MOST_CHECKED: usize = 1024;
 
 impl<R: RelaxStrategy> MemoryPool<R> {
-    /// Allocates a block that wears an armour in a pool where only some do, if `bare` has one and there is a place for
-    /// it on the roll.
-    pub(crate) fn alloc_checked(&self, bare: &impl Bare, wanted: Wanted) -> Option<NonNull<u8>> {
+    /// Puts the armour on a bare block of a pool where only some wear one, if there is a place for it on the roll.
+    ///
+    /// # Safety
+    /// The block is the caller's, and as large as `bytes_for` says.
+    pub(crate) unsafe fn put_on_checked(
+        &self,
+        block: Region,
+        wanted: Wanted,
+    ) -> Option<NonNull<u8>> {
         let Wanted { size, alignment, origin, zeroed } = wanted;
         debug_assert!(size <= MOST_CHECKED && alignment <= HEADER);
-        let roll = self.armoury().roll?;
-        let request = Request { size: armour::bytes_for(size, alignment)?, alignment };
-        let (block, fresh) = bare.take(request, false).ok()?;
-        let Some(place) = roll.place_for(block.start.addr().get()) else {
-            let released = bare.give(block.start);
-            debug_assert!(released.is_ok());
-            return None;
-        };
-        // SAFETY: the block is ours, and large enough.
+        let place = self.armoury().roll?.place_for(block.start.addr().get())?;
+        // SAFETY: the caller's promise.
         unsafe {
-            if zeroed && !fresh {
+            if zeroed {
                 block.start.write_bytes(0, block.len);
             }
             let user = self.suit(block).put_on(size, alignment, origin, false);

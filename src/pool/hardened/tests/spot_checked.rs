@@ -2,10 +2,12 @@
 
 use super::{FOUND, SIZES, release, write_beside};
 use crate::Status;
-use crate::armour::{HEADER, Key, Quarantine};
+use crate::armour::{HEADER, Key, Quarantine, bytes_for};
 use crate::error::Error;
 use crate::pool::tests::{Pool, add, region};
-use crate::pool::{Armoury, BlockState, MOST_CHECKED, Roll, Wanted, set_found_handler};
+use crate::pool::{
+    Armoury, Bare, BlockState, MOST_CHECKED, Request, Roll, Wanted, set_found_handler,
+};
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicUsize;
@@ -32,8 +34,19 @@ fn with_pool(size: usize, test: impl FnOnce(&Pool)) {
     drop(pool);
 }
 
+fn try_checked(pool: &Pool, wanted: Wanted) -> Option<NonNull<u8>> {
+    let size = bytes_for(wanted.size, wanted.alignment).unwrap();
+    let (block, _) = pool.take(Request { size, alignment: wanted.alignment }, false).unwrap();
+    // SAFETY: the block is the test's, and has so many bytes.
+    let checked = unsafe { pool.put_on_checked(block, wanted) };
+    if checked.is_none() {
+        pool.give(block.start).unwrap();
+    }
+    checked
+}
+
 fn checked(pool: &Pool, size: usize) -> NonNull<u8> {
-    pool.alloc_checked(pool, Wanted::bytes(size)).unwrap()
+    try_checked(pool, Wanted::bytes(size)).unwrap()
 }
 
 #[test]
@@ -86,7 +99,7 @@ fn zeroed_blocks_are_zero_although_others_had_their_memory() {
                 release(pool, block).unwrap();
             }
             let wanted = Wanted { zeroed: true, ..Wanted::bytes(280) };
-            let block = pool.alloc_checked(pool, wanted).unwrap();
+            let block = try_checked(pool, wanted).unwrap();
             assert!(pool.wears_armour(block.addr().get()));
             // SAFETY: the block has so many bytes.
             let bytes = unsafe { core::slice::from_raw_parts(block.as_ptr(), 280) };
@@ -166,7 +179,7 @@ fn a_walk_shows_blocks_as_their_users_know_them() {
 fn where_the_roll_has_no_place_there_is_no_checked_block() {
     with_pool(8 << 20, |pool| {
         let wanted = Wanted::bytes(100);
-        let blocks: Vec<_> = (0..4000).filter_map(|_| pool.alloc_checked(pool, wanted)).collect();
+        let blocks: Vec<_> = (0..4000).filter_map(|_| try_checked(pool, wanted)).collect();
         assert!((100..2000).contains(&blocks.len()), "{} of 4000", blocks.len());
         assert!(blocks.iter().all(|block| pool.wears_armour(block.addr().get())));
         pool.check().unwrap();
