@@ -92,13 +92,29 @@ impl Suit {
     ///
     /// # Safety
     /// The block is the caller's, and has the user's bytes.
-    #[inline(always)]
     pub(crate) unsafe fn write(
         &self,
         user: NonNull<u8>,
         size: usize,
         origin: Origin,
         is_closed: bool,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { self.write_about(user, size, origin, is_closed, false) };
+    }
+
+    /// [`Suit::write`]; the user's bytes too may become zero where they `are_free`.
+    ///
+    /// # Safety
+    /// As for [`Suit::write`].
+    #[inline(always)]
+    pub(super) unsafe fn write_about(
+        &self,
+        user: NonNull<u8>,
+        size: usize,
+        origin: Origin,
+        is_closed: bool,
+        are_free: bool,
     ) {
         let offset = user.addr().get() - self.header().addr().get();
         let units = offset / OFFSET_UNIT;
@@ -118,8 +134,14 @@ impl Suit {
         // SAFETY: all of them lie in the block, beside the user's bytes; of one that is not guarded a tail is left.
         unsafe {
             core::hint::assert_unchecked(self.guarded || behind.len >= TAIL);
+            let string_end = Canary { word: canary, ends_strings: true };
+            if are_free && !self.guarded && self.has_hem(behind) {
+                string_end.fill_hem(behind);
+            } else {
+                string_end.fill(behind);
+            }
+            // Last: the hem's words may begin before the user's.
             Canary { word: canary, ends_strings: false }.fill(before);
-            Canary { word: canary, ends_strings: true }.fill(behind);
             if is_far {
                 self.header().add(1).cast::<u64>().write(far);
             }

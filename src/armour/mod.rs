@@ -31,13 +31,16 @@ mod quarantine;
 #[cfg(test)]
 mod tests;
 mod wound;
+mod zeroes;
 
 pub(crate) use canary::Canary;
 pub(crate) use header::{Damaged, MAX_SIZE, State, Worn};
 pub(crate) use quarantine::Quarantine;
-pub(crate) use wound::{Wound, first_nonzero};
+pub(crate) use wound::Wound;
+pub(crate) use zeroes::first_nonzero;
 
 use crate::error::Origin;
+use canary::HEM;
 use core::ptr::NonNull;
 use header::header_len;
 
@@ -143,8 +146,8 @@ impl Suit {
         is_closed: bool,
     ) -> NonNull<u8> {
         let user = self.place(alignment);
-        // SAFETY: the caller's promise.
-        unsafe { self.write(user, size, origin, is_closed) };
+        // SAFETY: the caller's promise; the user has not got his bytes yet.
+        unsafe { self.write_about(user, size, origin, is_closed, true) };
         user
     }
 
@@ -193,15 +196,20 @@ impl Suit {
         }
     }
 
+    /// Whether what lies behind the user's bytes is a hem, and so much of the block lies behind its header.
+    #[inline(always)]
+    fn has_hem(&self, behind: Region) -> bool {
+        behind.len <= HEM && self.block.len >= HEADER + HEM
+    }
+
     /// Makes a retired block that is not guarded read as zero behind its header (A3).
     ///
     /// # Safety
     /// The block is the caller's.
     #[inline(always)]
     pub(crate) unsafe fn wipe(&self, worn: &Worn) {
-        let behind = self.behind_header(worn);
         // SAFETY: the caller's promise.
-        unsafe { behind.start.write_bytes(0, behind.len) };
+        unsafe { zeroes::wipe(self.behind_header(worn)) };
     }
 
     /// All of a block that is not guarded but its header.

@@ -60,6 +60,32 @@ fn each_byte_beside_the_users_is_watched() {
 }
 
 #[test]
+fn a_hem_is_watched_like_any_other_tail() {
+    let mut memory = memory();
+    for len in (32..=320).step_by(16) {
+        let most = len - HEADER - TAIL;
+        let suit = suit(&mut memory, len, false);
+        for size in most.saturating_sub(48)..=most {
+            // SAFETY: the block is as large as it has to be, and the test's own.
+            unsafe {
+                suit.put_on(size, 16, Origin::Malloc, false).write_bytes(0xff, size);
+                let worn = suit.look_at_nearest().unwrap();
+                assert!(!suit.is_wounded_behind(&worn), "{size} of {len}");
+                for at in HEADER + size..len {
+                    let byte = suit.block.start.add(at);
+                    let before = byte.read();
+                    byte.write(!before);
+                    assert!(suit.is_wounded_behind(&worn), "byte {at} behind {size} of {len}");
+                    byte.write(before);
+                }
+                assert_eq!(suit.wound(&worn), None);
+                suit.block.start.write_bytes(0, len);
+            }
+        }
+    }
+}
+
+#[test]
 fn the_users_bytes_are_his_and_end_in_a_zero() {
     let mut memory = memory();
     for size in SIZES {
@@ -178,15 +204,31 @@ fn sizes_that_no_block_can_have_are_refused() {
 #[test]
 fn the_first_nonzero_byte_is_found_wherever_it_is() {
     let mut memory = memory();
-    let region = suit(&mut memory, 400, false).block;
-    for at in 0..region.len {
-        // SAFETY: the region is the test's own.
-        unsafe {
-            region.start.add(at).write(0x80);
-            assert_eq!(first_nonzero(region), Some(at));
-            region.start.add(at).write(0);
-            assert_eq!(first_nonzero(region), None);
+    for len in (0..400).step_by(8) {
+        let region = suit(&mut memory, len, false).block;
+        for at in 0..len {
+            // SAFETY: the region is the test's own.
+            unsafe {
+                region.start.add(at).write(0x80);
+                assert_eq!(first_nonzero(region), Some(at));
+                region.start.add(at).write(0);
+                assert_eq!(first_nonzero(region), None);
+            }
         }
+    }
+}
+
+#[test]
+fn a_region_is_wiped_to_its_ends() {
+    let mut memory = memory();
+    for len in (0..400).step_by(8) {
+        memory.0.fill(7);
+        let Region { start, .. } = suit(&mut memory, len, false).block;
+        // SAFETY: the region is the test's own.
+        unsafe { zeroes::wipe(Region { start: start.add(16), len }) };
+        let bytes = &memory.0[..len + 32];
+        assert!(bytes[..16].iter().chain(&bytes[16 + len..]).all(|&byte| byte == 7));
+        assert!(bytes[16..16 + len].iter().all(|&byte| byte == 0));
     }
 }
 

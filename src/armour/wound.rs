@@ -1,7 +1,7 @@
 //! What shows that something was written beside the bytes of a live block, or to a retired one.
 
 use super::header::{Worn, header_len};
-use super::{Canary, Region, Suit, TAIL};
+use super::{Canary, Suit, TAIL, first_nonzero};
 use core::sync::atomic::{Ordering::Acquire, fence};
 
 /// Which canary was written over.
@@ -42,7 +42,11 @@ impl Suit {
         // SAFETY: it lies in the block, and has the bytes of the tail.
         unsafe {
             core::hint::assert_unchecked(behind.len >= TAIL);
-            canary.first_change(behind).is_some()
+            if self.has_hem(behind) {
+                canary.is_changed_hem(behind)
+            } else {
+                canary.first_change(behind).is_some()
+            }
         }
     }
 
@@ -81,21 +85,4 @@ impl Suit {
             _ => Some(0),
         }
     }
-}
-
-/// The offset of the first byte of a region that is not zero.
-///
-/// # Safety
-/// The region can be read, and is aligned to 8 bytes, as its length is.
-#[inline(always)]
-pub(crate) unsafe fn first_nonzero(region: Region) -> Option<usize> {
-    // SAFETY: the caller's promise.
-    let words =
-        unsafe { core::slice::from_raw_parts(region.start.cast::<u64>().as_ptr(), region.len / 8) };
-    // Without an exit, so that the compiler takes several words at once: nearly all regions are clean.
-    if words.iter().fold(0, |all, word| all | word) == 0 {
-        return None;
-    }
-    let index = words.iter().position(|&word| word != 0)?;
-    Some(index * 8 + words[index].trailing_zeros() as usize / 8)
 }

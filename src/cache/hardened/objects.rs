@@ -6,7 +6,7 @@ use crate::armour::{self, HEADER, Region, Suit, TAIL};
 use crate::cache::{Cache, release_bare, tls};
 use crate::error::Origin;
 use crate::pool::{Claim, MIN_ALIGNMENT};
-use crate::slab::{ClassId, MAX_OBJECT};
+use crate::slab::{ClassId, MAX_OBJECT, Slot};
 use crate::system::default_pool;
 use core::ptr::NonNull;
 
@@ -29,7 +29,8 @@ pub fn alloc_at_once(size: usize, origin: Origin) -> Option<NonNull<u8>> {
         *credit = credit.checked_sub(1)?;
         *key
     };
-    let block = take(&cache.slots[id.index()], cache)?;
+    let slot = &cache.slots[id.index()];
+    let block = take(slot, cache).or_else(|| take_next(slot, cache, id))?;
     // SAFETY: the block is ours, large enough, and a multiple of 16 bytes.
     unsafe {
         if let Some(offset) = armour::first_nonzero(block) {
@@ -38,6 +39,13 @@ pub fn alloc_at_once(size: usize, origin: Origin) -> Option<NonNull<u8>> {
         let suit = Suit { key, block, guarded: false };
         Some(suit.put_on(size, MIN_ALIGNMENT, origin, false))
     }
+}
+
+/// [`take`] of an object of another word of the current span, or another span of the thread's own.
+#[cold]
+#[inline(never)]
+fn take_next(slot: &Slot, cache: &Cache, id: ClassId) -> Option<Region> {
+    if cache.refill_from_own(id.index()) { take(slot, cache) } else { None }
 }
 
 /// Releases an object that begins at `address`, in a hardened pool, into the thread's quarantine. False if that is for
