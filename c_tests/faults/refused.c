@@ -5,6 +5,7 @@
  */
 #include "default_pool.h"
 
+#include <dirent.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -14,8 +15,8 @@ enum { KIB = 1024, MIB = 1024 * KIB, SLOTS = 100, THREADS = 4, ROUNDS = 2, LARGE
 /* Of a large block as many bytes bear the pattern. */
 enum { WRITTEN = 8 * KIB };
 
-/* Microseconds in which what is free goes back by itself. */
-enum { DECAY = 850000 };
+/* Microseconds in which what is free goes back by itself, where threads get to run; and what is waited for. */
+enum { DECAY = 850000, LONGEST_DECAY = 3 * DECAY, LOOK = 10000 };
 
 typedef struct {
     unsigned char *block;
@@ -161,6 +162,25 @@ static size_t exhaust(void) {
     return count;
 }
 
+static int running_threads(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    CHECK(tasks != NULL);
+    int count = 0;
+    for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
+        count += task->d_name[0] != '.';
+    }
+    closedir(tasks);
+    return count;
+}
+
+/* Waits until the thread that gives pages back has been there, and has nothing left to do. */
+static void wait_for_decay(int own_threads) {
+    usleep(DECAY);
+    for (int waited = DECAY; running_threads() > own_threads && waited < LONGEST_DECAY; waited += LOOK) {
+        usleep(LOOK);
+    }
+}
+
 int main(int argc, char **argv) {
     check_that_malloc_is_ours();
     bool is_refused_once = strcmp(argv[argc - 1], "once") == 0;
@@ -180,7 +200,7 @@ int main(int argc, char **argv) {
         }
         empty(slots, 1);
         if (decays) {
-            usleep(DECAY);
+            wait_for_decay(1 + started);
         } else {
             malloc_trim(0);
         }

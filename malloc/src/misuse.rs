@@ -6,6 +6,7 @@
 use crate::settings::{OnMisuse, on_misuse};
 use crate::text::say;
 use crate::traces;
+use core::ffi::c_int;
 use core::fmt::Arguments;
 use core::ptr::NonNull;
 use heapmaster::{Error, cache};
@@ -33,7 +34,28 @@ pub(crate) fn found_later(error: &Error) {
 /// Reports what was found when the program ended.
 #[cold]
 pub(crate) fn found_at_exit(error: &Error) {
+    if on_misuse() == OnMisuse::Abort {
+        write_output();
+    }
     report(format_args!("found at exit: {error}"), error);
+}
+
+/// Writes what the program has buffered of its standard output, as `exit` would do if it came to that. Not if another
+/// thread has the stream: it may have it for ever.
+fn write_output() {
+    unsafe extern "C" {
+        static stdout: *mut libc::FILE;
+        fn ftrylockfile(stream: *mut libc::FILE) -> c_int;
+        fn funlockfile(stream: *mut libc::FILE);
+        fn fflush_unlocked(stream: *mut libc::FILE) -> c_int;
+    }
+    // SAFETY: the stream is libc's, and lives as long as the process.
+    unsafe {
+        if ftrylockfile(stdout) == 0 {
+            fflush_unlocked(stdout);
+            funlockfile(stdout);
+        }
+    }
 }
 
 fn report(what: Arguments<'_>, error: &Error) {

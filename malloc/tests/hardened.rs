@@ -163,6 +163,15 @@ fn a_program_that_is_not_hardened_is_told_of_its_first_blocks() {
 }
 
 #[test]
+fn what_the_program_has_buffered_is_written_before_it_is_told_at_exit() {
+    for settings in [&[HARDENED][..], &[]] {
+        let outcome = run("overflow_found_at_exit", settings);
+        assert_ended_by(&outcome, SIGABRT);
+        assert!(outcome.stdout.ends_with("went on\n"), "{outcome}");
+    }
+}
+
+#[test]
 fn nothing_is_checked_if_the_program_does_not_want_it() {
     for case in ["overflow_by_one", "overflow_found_at_exit", "write_after_release_found_at_exit"] {
         let outcome = run(case, &[("HEAPMASTER_SPOT_CHECKS", "no")]);

@@ -5,12 +5,12 @@
 
 use super::{Cache, NEVER, UNITS, UNSET, Ward, spot, tls};
 use crate::os::{self, ThreadEnd, YieldAfterSpin};
+use crate::pool::wait_for_mutex;
 use crate::slab::{CLASSES, ClassId, Dice, Slot, SpanMap};
 use crate::system::default_pool;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::Ordering::{Relaxed, Release};
-use spin::RelaxStrategy;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 /// Bytes that caches are made of at a time.
@@ -56,12 +56,7 @@ static CACHES: SpinMutex<Caches> = SpinMutex::new(Caches {
 
 /// Waits for the lock. It is held before the pool's, or without.
 pub(super) fn lock() -> SpinMutexGuard<'static, Caches> {
-    loop {
-        match CACHES.try_lock() {
-            Some(caches) => return caches,
-            None => YieldAfterSpin::relax(),
-        }
-    }
+    wait_for_mutex::<YieldAfterSpin, _>(&CACHES)
 }
 
 /// Releases a lock whose guard was forgotten.

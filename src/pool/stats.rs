@@ -4,6 +4,7 @@ use super::MemoryPool;
 use super::heap::Heap;
 use super::inner::Inner;
 use super::limits::NO_LIMIT;
+use crate::armour::Region;
 use crate::error::Error;
 use spin::RelaxStrategy;
 
@@ -141,6 +142,21 @@ impl<R: RelaxStrategy> Inner<R> {
     }
 }
 
+/// Takes released blocks that wait off the live ones; says how many there are.
+fn take_off(
+    (blocks, bytes): (&mut usize, &mut usize),
+    waiting: impl Iterator<Item = Region>,
+) -> u64 {
+    let mut count = 0;
+    for waiting in waiting {
+        // What owners collect meanwhile may have been counted as released already.
+        *blocks = blocks.saturating_sub(1);
+        *bytes = bytes.saturating_sub(waiting.len);
+        count += 1;
+    }
+    count
+}
+
 /// Statistics.
 ///
 /// ```
@@ -157,12 +173,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     pub fn stats(&self) -> PoolStats {
         let mut inner = self.lock();
         let mut stats = inner.stats();
-        for waiting in self.waiting(&inner) {
-            // What owners collect meanwhile may have been counted as released already.
-            stats.live_blocks = stats.live_blocks.saturating_sub(1);
-            stats.live_bytes = stats.live_bytes.saturating_sub(waiting.len);
-            stats.releases += 1;
-        }
+        let live = (&mut stats.live_blocks, &mut stats.live_bytes);
+        stats.releases += take_off(live, self.waiting(&inner));
         stats
     }
 
@@ -176,10 +188,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let this = inner.heaps.get_mut(heap);
         let (mut stats, range) = (this.stats(), this.start()..this.start() + this.size());
         let waiting = self.waiting(&inner);
-        for waiting in waiting.filter(|waiting| range.contains(&waiting.start.addr().get())) {
-            stats.live_blocks = stats.live_blocks.saturating_sub(1);
-            stats.live_bytes = stats.live_bytes.saturating_sub(waiting.len);
-        }
+        let waiting = waiting.filter(|waiting| range.contains(&waiting.start.addr().get()));
+        take_off((&mut stats.live_blocks, &mut stats.live_bytes), waiting);
         Ok(stats)
     }
 }
