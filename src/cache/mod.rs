@@ -21,6 +21,7 @@
 mod caches;
 mod fork;
 mod hardened;
+mod queue;
 mod spans;
 mod spot;
 #[cfg(test)]
@@ -46,6 +47,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::AtomicPtr;
 use core::sync::atomic::Ordering::Acquire;
 use hardened::Ward;
+use queue::Queue;
 pub use spot::spot_check;
 
 /// Sizes for which the table of slots has an entry: in units of the smallest class's.
@@ -68,7 +70,7 @@ pub(crate) struct Cache {
     /// Behind those of the classes comes one that never has objects: where the fast way is led if the pool is
     /// hardened.
     slots: [Slot; CLASSES + 1],
-    rooms: [Cell<Option<NonNull<Span>>>; CLASSES],
+    rooms: [Queue; CLASSES],
     /// Spans of each class that its thread has taken out of the pool.
     taken: [Cell<u8>; CLASSES],
     /// Allocations by the slow way until the next that is checked, or may be sampled.
@@ -104,7 +106,7 @@ impl Cache {
             spans: Cell::new(SpanMap::EMPTY),
             slot_of: Cell::new([0; UNITS]),
             slots: [const { Slot::new() }; CLASSES + 1],
-            rooms: [const { Cell::new(None) }; CLASSES],
+            rooms: [const { Queue::new() }; CLASSES],
             taken: [const { Cell::new(0) }; CLASSES],
             calm: Cell::new(0),
             waited: Cell::new(0),

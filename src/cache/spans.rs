@@ -1,12 +1,11 @@
 //! A cache's spans: which one objects are taken from, which others have room, which go back to the pool.
 
-use super::{Cache, spot};
+use super::{Cache, Queue, spot};
 use crate::error::Error;
 use crate::pool::found;
 use crate::slab::remote::unmarked;
 use crate::slab::{Annex, ClassId, Slot, Span, SpanMap, State};
 use crate::system::default_pool;
-use core::cell::Cell;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Acquire;
 
@@ -32,52 +31,10 @@ impl Cache {
         }
     }
 
-    fn list(&self, span: NonNull<Span>) -> &Cell<Option<NonNull<Span>>> {
+    /// The spans with room of a span's class.
+    fn rooms_of(&self, span: NonNull<Span>) -> &Queue {
         // SAFETY: it is this cache's own (C2).
         &self.rooms[unsafe { span.as_ref() }.class().index()]
-    }
-
-    /// Adds a span to the list of its class, as the first: what was released last is likely to be in the
-    /// processor's cache.
-    fn link(&self, span: NonNull<Span>) {
-        let list = self.list(span);
-        let after = list.replace(Some(span));
-        // SAFETY: all of them are this cache's own (C2), and so have an annex.
-        unsafe {
-            let annex = Annex::of(span).as_ref();
-            annex.before.set(None);
-            annex.after.set(after);
-            if let Some(after) = after {
-                Annex::of(after).as_ref().before.set(Some(span));
-            }
-        }
-    }
-
-    /// [`Cache::unlink`] of the first of a list.
-    fn unlink_first(list: &Cell<Option<NonNull<Span>>>, first: NonNull<Span>) {
-        // SAFETY: as in `link`.
-        unsafe {
-            let after = Annex::of(first).as_ref().after.get();
-            list.set(after);
-            if let Some(after) = after {
-                Annex::of(after).as_ref().before.set(None);
-            }
-        }
-    }
-
-    fn unlink(&self, span: NonNull<Span>) {
-        // SAFETY: as in `link`.
-        unsafe {
-            let annex = Annex::of(span).as_ref();
-            let (before, after) = (annex.before.get(), annex.after.get());
-            match before {
-                None => self.list(span).set(after),
-                Some(before) => Annex::of(before).as_ref().after.set(after),
-            }
-            if let Some(after) = after {
-                Annex::of(after).as_ref().before.set(before);
-            }
-        }
     }
 
     /// The countdown of one of this cache's spans has ended: it was full, is empty, or is the current one.
@@ -99,7 +56,7 @@ impl Cache {
         if kept <= KEPT && !spot::is(&self.inbox) {
             self.kept.set(kept);
         } else {
-            self.unlink(span);
+            self.rooms_of(span).remove(span);
             self.give(span);
         }
     }
@@ -116,7 +73,7 @@ impl Cache {
         self.count(span, descriptor.wake(objects));
         match descriptor.state() {
             State::Room => {
-                self.link(span);
+                self.rooms_of(span).push(span);
                 if descriptor.is_empty() {
                     self.emptied(span);
                 }
@@ -195,7 +152,7 @@ impl Cache {
         };
         taken.set(taken.get().saturating_add(1));
         self.settle(span, State::Room);
-        self.link(span);
+        self.rooms_of(span).push(span);
         // SAFETY: it is this cache's own (C2).
         if unsafe { span.as_ref() }.is_empty() {
             self.kept.set(self.kept.get() + self.bytes_of(span));
@@ -218,8 +175,7 @@ impl Cache {
             self.count(current, descriptor.released());
             descriptor.fall_asleep();
         }
-        let Some(span) = self.rooms[class].get() else { return false };
-        Self::unlink_first(&self.rooms[class], span);
+        let Some(span) = self.rooms[class].pop() else { return false };
         // SAFETY: it is this cache's own (C2).
         if unsafe { span.as_ref() }.is_empty() {
             self.kept.set(self.kept.get() - self.bytes_of(span));
@@ -254,8 +210,7 @@ impl Cache {
                 slot.clear();
                 self.give(current);
             }
-            while let Some(span) = self.rooms[id.index()].get() {
-                self.unlink(span);
+            while let Some(span) = self.rooms[id.index()].pop() {
                 self.give(span);
             }
             self.taken[id.index()].set(0);

@@ -200,11 +200,7 @@ impl Cache {
     fn first_stain(&self) -> Option<Error> {
         ClassId::all().find_map(|id| {
             let current = self.slots[id.index()].span(true);
-            let next = |span: &NonNull<Span>| {
-                // SAFETY: it is this cache's own (C2).
-                unsafe { Annex::of(*span).as_ref() }.after.get()
-            };
-            let rooms = core::iter::successors(self.rooms[id.index()].get(), next);
+            let rooms = self.rooms[id.index()].iter();
             current.into_iter().chain(rooms).find_map(|span| self.stain_of(span))
         })
     }

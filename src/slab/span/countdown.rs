@@ -50,10 +50,10 @@ impl Span {
 
     /// Free objects with which a cache uses a span again that was full. With a few at once its next
     /// allocations are fast ones; with each by itself, most would look for another span, where objects of
-    /// different ages share spans. What this leaves unused is less than a quarter.
+    /// different ages share spans. What this leaves unused is less than an eighth.
     #[inline]
     fn waking(&self) -> u16 {
-        (self.capacity() as u16 / 4).max(1)
+        (self.capacity() as u16 / 8).max(1)
     }
 
     /// [`Span::settle`] of a cache's full span that has lost so many objects more than the countdown knows, with
