@@ -8,6 +8,9 @@ use core::ffi::{CStr, c_char};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
+/// What the names of all variables begin with.
+const PREFIX: &[u8] = b"HEAPMASTER_";
+
 /// An environment variable that takes one of a few values.
 struct Setting {
     name: &'static str,
@@ -166,9 +169,7 @@ pub(crate) fn is_hardened_now() {
 ///
 /// `environment` is null or an array of C strings that ends with a null pointer, and nobody changes it now.
 pub(crate) unsafe fn read(environment: *const *const c_char) {
-    // SAFETY: it takes no pointer.
-    let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
-    if environment.is_null() || secure {
+    if environment.is_null() {
         return;
     }
     for index in 0.. {
@@ -178,7 +179,14 @@ pub(crate) unsafe fn read(environment: *const *const c_char) {
             break;
         }
         // SAFETY: the caller says that it is a C string.
-        read_variable(unsafe { CStr::from_ptr(variable) }.to_bytes());
+        let variable = unsafe { CStr::from_ptr(variable) }.to_bytes();
+        if variable.starts_with(PREFIX) {
+            // Not before: most programs have no setting, and to ask would map a part of libc that they do without.
+            if is_secure() {
+                return;
+            }
+            read_variable(variable);
+        }
     }
     CHECK_SIZES.store(SIZES.value() == "yes", Relaxed);
     if HELP.value() == "yes" {
@@ -186,6 +194,12 @@ pub(crate) unsafe fn read(environment: *const *const c_char) {
             say(format_args!("{}: {}: {}", setting.name, setting.meaning, Choice(setting)));
         }
     }
+}
+
+/// Whether the process has rights that whoever set its environment may not have.
+fn is_secure() -> bool {
+    // SAFETY: it takes no pointer.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
 fn read_variable(variable: &[u8]) {

@@ -337,6 +337,9 @@ pub(crate) fn change_origin(address: usize, from: Origin, to: Origin) -> Option<
 
 /// What was written beside a live sampled block.
 pub(crate) fn first_wound() -> Option<Error> {
+    if !is_enabled() {
+        return None;
+    }
     let state = lock();
     let mut live = (0..SLOTS).filter(|&number| state.slots[number].state == State::Live);
     live.find_map(|number| state.wound(number))
