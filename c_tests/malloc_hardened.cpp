@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <new>
 #include <utility>
 
@@ -78,6 +80,29 @@ void overflow_found_by_other_thread() {
 
 void underflow_found_at_exit() { write_at(block_of(small), -1); }
 void overflow_found_at_exit() { write_at(block_of(small), small); }
+
+// Its standard output is a stream that is no more by then.
+void overflow_found_at_exit_without_output() {
+    overflow_found_at_exit();
+    std::atexit([] {
+        stdout = std::fopen("/dev/null", "w");
+        std::fclose(stdout);
+    });
+}
+
+// A thread that is to be cancelled ends the program, with output to write.
+void overflow_found_at_exit_of_cancelled_thread() {
+    overflow_found_at_exit();
+    auto end = [](void *argument) {
+        std::puts("went on");
+        pthread_cancel(pthread_self());
+        std::exit(0);
+        return argument;
+    };
+    pthread_t thread;
+    pthread_create(&thread, nullptr, end, nullptr);
+    pthread_join(thread, nullptr);
+}
 
 void underflow() {
     char *block = block_of(small);
@@ -375,6 +400,8 @@ const struct {
     CASE(overflow_found_by_realloc),
     CASE(overflow_found_by_other_thread),
     CASE(overflow_found_at_exit),
+    CASE(overflow_found_at_exit_without_output),
+    CASE(overflow_found_at_exit_of_cancelled_thread),
     CASE(underflow_found_at_exit),
     CASE(underflow),
     CASE(underflow_aligned),

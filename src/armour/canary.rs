@@ -96,7 +96,8 @@ impl Canary {
     /// Whether a hem that ends strings has changed.
     ///
     /// # Safety
-    /// As for [`Canary::fill_hem`], but that they can be read is enough.
+    /// As for [`Canary::fill_hem`], but that they can be read is enough. What of them is the user's is taken as the machine
+    /// has it, whether or not he has ever written it.
     #[inline(always)]
     pub(crate) unsafe fn is_changed_hem(self, region: Region) -> bool {
         // SAFETY: the caller's promise.

@@ -27,7 +27,7 @@ unsafe impl<T: Send, R> Sync for Lock<T, R> {}
 /// Waits for a lock until `look` has taken it, which tries only while nobody seems to have it: a try takes the cache
 /// line from whoever has the lock.
 pub(crate) fn wait_for<R: RelaxStrategy, Guard>(mut look: impl FnMut() -> Option<Guard>) -> Guard {
-    /// Looks before the waiter relaxes: longer than a lock is held, but for by a thread that does not run.
+    /// Looks before the waiter relaxes: longer than most locks are held, but for by a thread that does not run.
     const LOOKS: u32 = 50;
     loop {
         for _ in 0..LOOKS {
