@@ -142,6 +142,19 @@ static inline size_t resident(void) {
     return bytes_of_statm(1);
 }
 
+/* Threads of the process, those that libc doesn't know among them. */
+static inline int threads_of_this_process(void) {
+    int threads = 0;
+    char line[256];
+    FILE *file = fopen("/proc/self/status", "r");
+    CHECK(file != NULL);
+    while (fgets(line, sizeof line, file)) {
+        sscanf(line, "Threads: %d", &threads);
+    }
+    fclose(file);
+    return threads;
+}
+
 /* Stores a function that some library of the program exports, also one that the program doesn't link to. */
 static inline void look_up_global(const char *name, void *function) {
     void *address = dlsym(RTLD_DEFAULT, name);

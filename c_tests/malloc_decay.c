@@ -5,7 +5,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -51,18 +50,6 @@ static void *allocate_elsewhere(void *unused) {
         free(block);
     }
     return unused;
-}
-
-static int threads_of_this_process(void) {
-    int threads = 0;
-    char line[256];
-    FILE *file = fopen("/proc/self/status", "r");
-    CHECK(file != NULL);
-    while (fgets(line, sizeof line, file)) {
-        sscanf(line, "Threads: %d", &threads);
-    }
-    fclose(file);
-    return threads;
 }
 
 int main(void) {

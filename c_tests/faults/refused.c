@@ -5,7 +5,6 @@
  */
 #include "default_pool.h"
 
-#include <dirent.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -162,22 +161,13 @@ static size_t exhaust(void) {
     return count;
 }
 
-static int running_threads(void) {
-    DIR *tasks = opendir("/proc/self/task");
-    CHECK(tasks != NULL);
-    int count = 0;
-    for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
-        count += task->d_name[0] != '.';
-    }
-    closedir(tasks);
-    return count;
-}
-
 /* Waits until the thread that gives pages back has been there, and has nothing left to do. */
 static void wait_for_decay(int own_threads) {
     usleep(DECAY);
-    for (int waited = DECAY; running_threads() > own_threads && waited < LONGEST_DECAY; waited += LOOK) {
+    int waited = DECAY;
+    while (threads_of_this_process() > own_threads && waited < LONGEST_DECAY) {
         usleep(LOOK);
+        waited += LOOK;
     }
 }
 

@@ -5,7 +5,6 @@
 
 use super::{Cache, NEVER, UNITS, UNSET, Ward, spot, tls};
 use crate::os::{self, ThreadEnd, YieldAfterSpin};
-use crate::pool::wait_for_mutex;
 use crate::slab::{CLASSES, ClassId, Dice, Slot, SpanMap};
 use crate::system::default_pool;
 use core::ffi::c_void;
@@ -42,7 +41,7 @@ pub(super) struct Caches {
 // SAFETY: the caches are used by whoever holds the lock, or got them from it.
 unsafe impl Send for Caches {}
 
-static CACHES: SpinMutex<Caches> = SpinMutex::new(Caches {
+static CACHES: SpinMutex<Caches, YieldAfterSpin> = SpinMutex::new(Caches {
     idle: null_mut(),
     newest: null_mut(),
     room: null_mut(),
@@ -55,8 +54,8 @@ static CACHES: SpinMutex<Caches> = SpinMutex::new(Caches {
 });
 
 /// Waits for the lock. It is held before the pool's, or without.
-pub(super) fn lock() -> SpinMutexGuard<'static, Caches> {
-    wait_for_mutex::<YieldAfterSpin, _>(&CACHES)
+pub(super) fn lock() -> SpinMutexGuard<'static, Caches, YieldAfterSpin> {
+    CACHES.lock()
 }
 
 /// Releases a lock whose guard was forgotten.

@@ -48,7 +48,7 @@ pub unsafe fn after_fork_in_child() {
         // SAFETY: caches are never freed.
         let cache = unsafe { cache.as_ref() };
         if !core::ptr::eq(cache, own) {
-            // Those without a thread are idle already. The others remain so for ever: they are in no list.
+            // Those without a thread are idle already. The others remain so for ever: nobody takes them over.
             cache.inbox.set_idle(true);
         }
         at = NonNull::new(cache.older.load(Relaxed));

@@ -1,7 +1,7 @@
 //! Per-thread caches of the default pool: what stands behind `malloc`.
 //!
 //! A thread's cache owns spans of the pool, and uses them without a lock: one current span a size class, from
-//! whose slot objects are allocated, and a list of others that have room. Full ones are in no list; they
+//! whose slot objects are allocated, and a queue of others that have room. Full ones are in no queue; they
 //! come back by their countdown, when an object of them is released. What other threads release comes through the
 //! inbox, which is looked into before spans are taken out of the pool. Spans that run empty go back to it at
 //! once, but for current ones and a few more.
@@ -14,9 +14,9 @@
 //!
 //! Invariants of a cache that has a thread:
 //! - C1: only its thread uses it, but for the inbox.
-//! - C2: the spans of the slots, and those in the lists, are its own: their `owner` is its inbox, marked or
-//!   not. Current ones are in the state `Current`, those of the lists in the state `Room`.
-//! - C3: a list holds spans of its class that were not full when last looked at.
+//! - C2: the spans of the slots, and those in the queues, are its own: their `owner` is its inbox, marked or
+//!   not. Current ones are in the state `Current`, those of the queues in the state `Room`.
+//! - C3: a queue holds spans of its class that were not full when last looked at.
 
 mod caches;
 mod fork;
@@ -77,7 +77,7 @@ pub(crate) struct Cache {
     calm: Cell<u32>,
     /// Spans that were wanted since the inbox was last emptied.
     waited: Cell<u8>,
-    /// Bytes of the spans in the lists that have no live object.
+    /// Bytes of the spans in the queues that have no live object.
     kept: Cell<usize>,
     /// The cache made before this one.
     older: AtomicPtr<Cache>,

@@ -77,6 +77,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slab::Dice;
     use std::collections::VecDeque;
 
     #[test]
@@ -87,11 +88,10 @@ mod tests {
         // A descriptor is the first part of its annex.
         let spans = annexes.each_ref().map(|annex| NonNull::from(annex).cast::<Span>());
         let (queue, mut expected) = (Queue::new(), VecDeque::new());
-        let mut random = 1_u32;
+        let mut dice = Dice::new(1);
         for _ in 0..10_000 {
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let span = spans[(random >> 16) as usize % SPANS];
-            if random >> 24 & 3 == 0 {
+            let span = spans[dice.roll() as usize % SPANS];
+            if dice.roll().is_multiple_of(4) {
                 assert_eq!(queue.pop(), expected.pop_front());
             } else if let Some(place) = expected.iter().position(|&other| other == span) {
                 queue.remove(span);

@@ -49,7 +49,7 @@ impl Cache {
         }
     }
 
-    /// A span of the lists has no live object any more. A few are kept for a while, since taking one out of the
+    /// A span of the queues has no live object any more. A few are kept for a while, since taking one out of the
     /// pool costs as much as some dozens of allocations.
     fn emptied(&self, span: NonNull<Span>) {
         let kept = self.kept.get() + self.bytes_of(span);
@@ -82,9 +82,9 @@ impl Cache {
         }
     }
 
-    /// Gives a span, in no list, back to the pool.
+    /// Gives a span, in no queue, back to the pool.
     fn give(&self, span: NonNull<Span>) {
-        // SAFETY: it is this cache's own, and neither a slot nor a list has it.
+        // SAFETY: it is this cache's own, and neither a slot nor a queue has it.
         unsafe { default_pool().give_span(span) };
     }
 
@@ -157,7 +157,7 @@ impl Cache {
         if unsafe { span.as_ref() }.is_empty() {
             self.kept.set(self.kept.get() + self.bytes_of(span));
         }
-        // By way of the list: a callback of the pool may have allocated, and so filled the slot.
+        // By way of the queue: a callback of the pool may have allocated, and so filled the slot.
         self.refill_from_own(id.index())
     }
 

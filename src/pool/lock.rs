@@ -6,7 +6,6 @@ use core::ops::{Deref, DerefMut};
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use spin::RelaxStrategy;
-use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 /// A value behind a spin lock that waits the way `R` says, or, if it is for one thread, behind nothing.
 ///
@@ -24,26 +23,8 @@ pub(super) struct Lock<T, R> {
 // SAFETY: one thread at a time gets at the value: the one that took the lock, or the only one there is.
 unsafe impl<T: Send, R> Sync for Lock<T, R> {}
 
-/// Waits for a lock until `look` has taken it, which tries only while nobody seems to have it: a try takes the cache
-/// line from whoever has the lock.
-pub(crate) fn wait_for<R: RelaxStrategy, Guard>(mut look: impl FnMut() -> Option<Guard>) -> Guard {
-    /// Looks before the waiter relaxes: longer than most locks are held, but for by a thread that does not run.
-    const LOOKS: u32 = 50;
-    loop {
-        for _ in 0..LOOKS {
-            if let Some(guard) = look() {
-                return guard;
-            }
-            core::hint::spin_loop();
-        }
-        R::relax();
-    }
-}
-
-/// [`wait_for`] a lock of `spin`.
-pub(crate) fn wait_for_mutex<R: RelaxStrategy, T>(mutex: &SpinMutex<T>) -> SpinMutexGuard<'_, T> {
-    wait_for::<R, _>(|| if mutex.is_locked() { None } else { mutex.try_lock() })
-}
+/// Looks at a taken lock before its waiter relaxes: longer than it is held, but for by a thread that does not run.
+const LOOKS: u32 = 50;
 
 /// Access to the value of a [`Lock`] until it is dropped.
 pub(super) struct Guard<'lock, T, R> {
@@ -106,12 +87,20 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
         self.taken.fetch_or(1, Acquire) & 1 == 0
     }
 
-    /// Waits for the lock and takes it.
+    /// Waits for the lock and takes it. Tries only while nobody seems to have it: a try takes the cache line from
+    /// whoever has the lock.
     #[cold]
     #[inline(never)]
     fn wait(&self) {
-        let is_free = || self.taken.load(Relaxed) == 0;
-        wait_for::<R, _>(|| (is_free() && self.take()).then_some(()));
+        loop {
+            for _ in 0..LOOKS {
+                if self.taken.load(Relaxed) == 0 && self.take() {
+                    return;
+                }
+                core::hint::spin_loop();
+            }
+            R::relax();
+        }
     }
 
     pub(super) fn get_mut(&mut self) -> &mut T {

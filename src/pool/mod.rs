@@ -47,7 +47,6 @@ use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::AtomicPtr;
 use heap::Heap;
 use inner::Inner;
-pub(crate) use lock::wait_for_mutex;
 use lock::{Guard, Lock};
 use spin::RelaxStrategy;
 

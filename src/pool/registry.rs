@@ -6,7 +6,6 @@
 //!
 //! Lock order: a pool's lock first, then the registry's; no two pools' locks are held at once.
 
-use super::lock::wait_for_mutex;
 use crate::error::Error;
 use core::ptr::NonNull;
 use spin::RelaxStrategy;
@@ -36,7 +35,12 @@ unsafe impl Send for Registry {}
 static REGISTRY: SpinMutex<Registry> = SpinMutex::new(Registry { first: None });
 
 fn lock<R: RelaxStrategy>() -> SpinMutexGuard<'static, Registry> {
-    wait_for_mutex::<R, _>(&REGISTRY)
+    loop {
+        match REGISTRY.try_lock() {
+            Some(guard) => return guard,
+            None => R::relax(),
+        }
+    }
 }
 
 impl Registry {

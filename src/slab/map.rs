@@ -36,7 +36,7 @@ pub(crate) struct SpanMap {
 pub(crate) struct Annex {
     pub(super) span: Span,
     pub(crate) remote: Remote,
-    /// Links of the owner's list of spans with room.
+    /// Links of the owner's queue of spans with room.
     pub(crate) before: Cell<Option<NonNull<Span>>>,
     pub(crate) after: Cell<Option<NonNull<Span>>>,
     /// Objects that the owner itself has released, to be counted by the pool.

@@ -56,7 +56,7 @@ impl Span {
     }
 
     /// Whether others have released all objects of a span of a cache, which its owner has neither in a slot nor in a
-    /// list. Then he comes back to it only by his inbox: nothing is left of it that he could release.
+    /// queue. Then he comes back to it only by his inbox: nothing is left of it that he could release.
     ///
     /// He may be about to let it fall asleep; so the answer counts for whoever took it out of the inbox, which he can't
     /// meanwhile.
