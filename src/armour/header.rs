@@ -135,7 +135,7 @@ impl Suit {
         unsafe {
             core::hint::assert_unchecked(self.guarded || behind.len >= TAIL);
             let string_end = Canary { word: canary, ends_strings: true };
-            if are_free && !self.guarded && self.has_hem(behind) {
+            if are_free && self.has_hem(behind) {
                 string_end.fill_hem(behind);
             } else {
                 string_end.fill(behind);

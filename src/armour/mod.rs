@@ -196,10 +196,11 @@ impl Suit {
         }
     }
 
-    /// Whether what lies behind the user's bytes is a hem, and so much of the block lies behind its header.
+    /// Whether what lies behind the user's bytes is a hem, and so much of a block that is not guarded lies behind its
+    /// header.
     #[inline(always)]
     fn has_hem(&self, behind: Region) -> bool {
-        behind.len <= HEM && self.block.len >= HEADER + HEM
+        !self.guarded && behind.len <= HEM && self.block.len >= HEADER + HEM
     }
 
     /// Makes a retired block that is not guarded read as zero behind its header (A3).
