@@ -51,6 +51,16 @@ pub(crate) struct Region {
     pub(crate) len: usize,
 }
 
+impl Region {
+    /// What of it lies behind its first `offset` bytes.
+    pub(crate) fn from(self, offset: usize) -> Region {
+        debug_assert!(offset <= self.len);
+        // SAFETY: it has so many bytes.
+        let start = unsafe { self.start.add(offset) };
+        Region { start, len: self.len - offset }
+    }
+}
+
 /// The secret of a pool.
 #[derive(Clone, Copy)]
 pub(crate) struct Key {
@@ -123,7 +133,7 @@ impl Suit {
 
     /// Where the user's bytes are to be.
     #[inline(always)]
-    fn place(&self, alignment: usize) -> NonNull<u8> {
+    pub(crate) fn place(&self, alignment: usize) -> NonNull<u8> {
         let header = self.header().cast::<u8>();
         let at = header.addr().get();
         let alignment = alignment.max(HEADER);
@@ -159,13 +169,16 @@ impl Suit {
 
     /// The pages of a guarded block that can't be touched: before its header, and behind the user's bytes.
     pub(crate) fn guards(&self, user: NonNull<u8>, size: usize) -> (Region, Region) {
-        let pages = self.pages();
-        let used =
-            (user.addr().get() + size.max(1)).next_multiple_of(PAGE) - pages.start.addr().get();
-        // SAFETY: they lie in the block.
-        let behind = unsafe { pages.start.add(used) };
+        let (pages, used) = (self.pages(), self.used(user, size).len);
         let before = Region { start: self.block.start, len: PAGE };
-        (before, Region { start: behind, len: pages.len - used })
+        (before, pages.from(used))
+    }
+
+    /// The pages of a guarded block that the user's bytes are in, from behind its header's.
+    pub(crate) fn used(&self, user: NonNull<u8>, size: usize) -> Region {
+        let pages = self.pages();
+        let end = (user.addr().get() + size.max(1)).next_multiple_of(PAGE);
+        Region { start: pages.start, len: end - pages.start.addr().get() }
     }
 
     /// All pages of a guarded block behind its header's.

@@ -30,7 +30,7 @@ mod tests;
 mod walk;
 
 pub use hardened::set_found_handler;
-pub(crate) use hardened::{Armoury, Bare, Guards, MOST_CHECKED, Roll};
+pub(crate) use hardened::{Armoury, Bare, Guards, MOST_CHECKED, Rack, Roll};
 pub use hardened::{Claim, Fault, Wanted};
 pub(crate) use hardened::{found, set_found_handler_if_none};
 pub(crate) use heap::{Backing, MAX_RESERVATION, Request, Reservation, reserved_metadata_bytes};

@@ -4,7 +4,7 @@
 use super::{MemoryPool, default_pool, reserve};
 use crate::armour::{Key, PAGE, Quarantine, Region, first_nonzero};
 use crate::os;
-use crate::pool::{Armoury, Backing, BlockState, Guards, MAX_RESERVATION, Roll};
+use crate::pool::{Armoury, Backing, BlockState, Guards, MAX_RESERVATION, Rack, Roll};
 use crate::slab::SPAN_GRANULE_SHIFT;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
@@ -22,6 +22,7 @@ pub(crate) fn armoury(guards: bool) -> Armoury {
         roll: None,
         guards: (guards && os::page_size() == PAGE).then_some(&GUARDS),
         quarantine: UnsafeCell::new(Quarantine::new()),
+        rack: UnsafeCell::new(Rack::new()),
         early: &[],
         closed: AtomicUsize::new(0),
         stranded: AtomicUsize::new(0),

@@ -1,6 +1,6 @@
 //! Allocation: a bare block, what was written to it since its release, and its armour.
 
-use super::{Bare, Wanted, found};
+use super::{Bare, Guards, Wanted, found};
 use crate::armour::{self, HEADER, MOST_UNGUARDED, PAGE, Region, Suit};
 use crate::error::Error;
 use crate::pool::MemoryPool;
@@ -82,9 +82,14 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         }
         let too_large = Error::SizeOverflow { count: 1, size };
         let bytes = armour::bytes_for(size, alignment).ok_or(too_large)?;
-        let request = if bytes > MOST_UNGUARDED && self.armoury().guards.is_some() {
-            let size = armour::guarded_bytes_for(size, alignment).ok_or(too_large)?;
-            Request { size, alignment: PAGE }
+        let request = if bytes > MOST_UNGUARDED
+            && let Some(guards) = self.armoury().guards
+        {
+            let bytes = armour::guarded_bytes_for(size, alignment).ok_or(too_large)?;
+            if let Some(user) = self.take_from_rack(guards, bytes, wanted) {
+                return Ok(user);
+            }
+            Request { size: bytes, alignment: PAGE }
         } else {
             Request { size: bytes, alignment }
         };
@@ -105,6 +110,31 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             self.close_guards(suit, user, size);
         }
         Ok(user)
+    }
+
+    /// Opens as much as is wanted of a guarded block of `bytes` on the rack, if one hangs there, and puts its armour
+    /// on anew.
+    fn take_from_rack(&self, guards: &Guards, bytes: usize, wanted: Wanted) -> Option<NonNull<u8>> {
+        let Wanted { size, alignment, origin, zeroed } = wanted;
+        let block = self.rack(|rack| rack.take(bytes))?;
+        let suit = self.suit(block);
+        let used = suit.used(suit.place(alignment), size);
+        // SAFETY: the block is retired and hangs nowhere any more, so it is ours; its header's page is open.
+        unsafe {
+            // What was the user's was zeroed before it was closed. Nothing has looked at what was not.
+            let wiped = suit.look().map_or(0, |worn| suit.used(worn.user, worn.size).len);
+            if !(guards.open)(used.start, used.len) {
+                self.give_back(self, block);
+                return None;
+            }
+            if zeroed && wiped < used.len {
+                guards.wipe(used.from(wiped));
+            }
+            if !suit.take_off() {
+                self.tell_written(block, suit.header_offset());
+            }
+            Some(suit.put_on(size, alignment, origin, true))
+        }
     }
 
     /// Tells of a free block that something wrote to, and makes it zero again (N1).

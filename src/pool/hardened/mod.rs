@@ -20,6 +20,7 @@ mod find;
 mod found;
 mod look;
 mod quarantine;
+mod rack;
 mod release;
 mod resize;
 mod roll;
@@ -30,6 +31,7 @@ pub(crate) use alloc::MOST_CHECKED;
 pub use fault::Fault;
 pub use found::set_found_handler;
 pub(crate) use found::{found, set_found_handler_if_none};
+pub(crate) use rack::Rack;
 pub(crate) use roll::Roll;
 
 use super::MemoryPool;
@@ -136,6 +138,8 @@ pub(crate) struct Armoury {
     pub(crate) guards: Option<&'static Guards>,
     /// Used under the pool's lock.
     pub(crate) quarantine: UnsafeCell<Quarantine>,
+    /// Used under the pool's lock.
+    pub(crate) rack: UnsafeCell<Rack>,
     /// Where the blocks start that were handed out before the pool was hardened and are live; else 0.
     pub(crate) early: &'static [AtomicUsize],
     /// Guarded blocks whose pages were closed.

@@ -1,6 +1,6 @@
-//! What waits in quarantine, what is stranded, and how both become bare again.
+//! What waits in quarantine, hangs on the rack or is stranded, and how it becomes bare again.
 
-use super::{Armoury, Bare};
+use super::{Armoury, Bare, Rack};
 use crate::armour::{Damaged, Quarantine, Region, State, Suit, Worn};
 use crate::pool::inner::Inner;
 use crate::pool::lock::Guard;
@@ -21,29 +21,47 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         }
     }
 
-    /// Makes the memory of a retired block read as zero, and, if it is guarded and waits, closes the user's pages.
-    pub(super) fn wipe_retired(&self, suit: Suit, worn: &Worn) {
+    /// Makes the memory of a retired block read as zero, and, if it is guarded and may wait, closes the user's pages.
+    /// False if it can't wait: it is too large, or the system does not close them.
+    pub(super) fn wipe_retired(&self, suit: Suit, worn: &Worn) -> bool {
+        let may_wait = suit.block.len <= Quarantine::LARGEST;
         let Some(guards) = self.armoury().guards.filter(|_| suit.guarded) else {
-            return self.lock().wipe(suit, worn);
+            self.lock().wipe(suit, worn);
+            return may_wait;
         };
-        let pages = suit.pages();
-        let (_, behind) = suit.guards(worn.user, worn.size);
         // Of a block that was not closed, what lies behind may be left of when it was larger.
-        let closed = if worn.is_closed { behind.len } else { 0 };
-        let open = Region { start: pages.start, len: pages.len - closed };
+        let open = if worn.is_closed { suit.used(worn.user, worn.size) } else { suit.pages() };
         // SAFETY: the block is retired, so that nobody uses its pages.
-        unsafe {
-            guards.wipe(open);
-            if worn.is_closed && suit.block.len <= Quarantine::LARGEST {
-                // Under the lock: who looks at live blocks finds their pages open.
-                let _inner = self.lock();
-                (guards.close)(open.start, open.len);
-            }
+        unsafe { guards.wipe(open) };
+        if !(worn.is_closed && may_wait) {
+            return may_wait;
+        }
+        // Under the lock: who looks at live blocks finds their pages open.
+        let _inner = self.lock();
+        // SAFETY: as above.
+        unsafe { (guards.close)(open.start, open.len) }
+    }
+
+    /// Does something to the rack.
+    pub(super) fn rack<T>(&self, f: impl FnOnce(&mut Rack) -> T) -> T {
+        let _inner = self.lock();
+        // SAFETY: it is used under the lock alone.
+        f(unsafe { &mut *self.armoury().rack.get() })
+    }
+
+    /// Hangs a block that has left the quarantine on the rack, if its pages are closed, or gives it back, bare.
+    pub(crate) fn discharge(&self, bare: &impl Bare, block: Region) {
+        let suit = self.suit(block);
+        // SAFETY: the block is retired, and its header can be read.
+        let hangs = suit.guarded && unsafe { suit.look() }.is_ok_and(|worn| worn.is_closed);
+        let out = if hangs { self.rack(|rack| rack.hang(block)) } else { Some(block) };
+        if let Some(block) = out {
+            self.give_back(bare, block);
         }
     }
 
-    /// Gives a block that has left the quarantine back, bare.
-    pub(crate) fn discharge(&self, bare: &impl Bare, block: Region) {
+    /// Gives a retired block that waits nowhere any more back, bare.
+    pub(super) fn give_back(&self, bare: &impl Bare, block: Region) {
         let suit = self.suit(block);
         if suit.guarded {
             // SAFETY: the block is retired, and its header can be read.
@@ -61,7 +79,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         // In a hardened pool that is looked for when the memory is allocated again.
         let stain = self.armoury().roll.and_then(|roll| {
             roll.strike(block.start.addr().get());
-            // SAFETY: the block has left the quarantine, so it is ours.
+            // SAFETY: the block waits nowhere any more, so it is ours.
             unsafe { suit.stain() }
         });
         // SAFETY: as above.
@@ -76,7 +94,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// Notes that a retired block can't be given back yet.
     fn strand(&self, suit: Suit, worn: &Worn) {
-        // SAFETY: the block has left the quarantine, and its header can be written to.
+        // SAFETY: the block waits nowhere any more, and its header can be written to.
         if unsafe { suit.change(worn, State::Retired, State::Stranded) } {
             self.armoury().stranded.fetch_add(1, Relaxed);
         }
@@ -90,34 +108,40 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let opened =
             guards.is_some_and(|guards| unsafe { (guards.open)(suit.block.start, suit.block.len) });
         if opened {
-            // Not below 0, if it was not counted: see `discharge`.
+            // Not below 0, if it was not counted: see `give_back`.
             let _ = closed.fetch_update(Relaxed, Relaxed, |closed| closed.checked_sub(1));
         }
         opened
     }
 
-    /// What waits in the pool's quarantine.
+    /// What waits in the pool's quarantine, or hangs on its rack.
     pub(in super::super) fn waiting<'pool>(
         &'pool self,
         _lock: &'pool Guard<'_, Inner<R>, R>,
     ) -> impl Iterator<Item = Region> + use<'pool, R> {
-        // SAFETY: the quarantine is used under the lock alone.
-        let quarantine = self.equipped().map(|armoury| unsafe { &*armoury.quarantine.get() });
-        quarantine.into_iter().flat_map(Quarantine::iter)
+        // SAFETY: both are used under the lock alone.
+        let both = self
+            .equipped()
+            .map(|armoury| unsafe { (&*armoury.quarantine.get(), &*armoury.rack.get()) });
+        both.into_iter().flat_map(|(quarantine, rack)| quarantine.iter().chain(rack.iter()))
     }
 
     /// Forgets what waits in quarantine, and which blocks wear an armour: all of them are released.
     pub(in super::super) fn forget_armours(&self) {
         self.quarantine(Quarantine::clear);
+        self.rack(Rack::clear);
         if let Some(roll) = self.armoury().roll {
             roll.clear();
         }
     }
 
-    /// Gives back what waits in quarantine, and what is stranded.
+    /// Gives back what waits in quarantine, what hangs on the rack, and what is stranded.
     pub(crate) fn empty_quarantine(&self, bare: &impl Bare) {
         while let Some(block) = bare.quarantine(Quarantine::pop) {
-            self.discharge(bare, block);
+            self.give_back(bare, block);
+        }
+        while let Some(block) = self.rack(Rack::pop) {
+            self.give_back(bare, block);
         }
         // Each once: those that strand again do so at addresses that were passed by.
         let mut address = 0;
@@ -136,7 +160,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             };
             if refloated {
                 self.armoury().stranded.fetch_sub(1, Relaxed);
-                self.discharge(bare, block);
+                self.give_back(bare, block);
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use super::find::Block;
 use super::{Bare, Claim};
-use crate::armour::Quarantine;
 use crate::error::Error;
 use crate::pool::MemoryPool;
 use core::sync::atomic::Ordering::Relaxed;
@@ -33,11 +32,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             self.count_misuse();
             return Err(Error::AlreadyReleased { pointer: address, size: worn.size });
         }
-        self.wipe_retired(suit, &worn);
-        if suit.block.len > Quarantine::LARGEST {
-            self.discharge(bare, suit.block);
-        } else {
+        if self.wipe_retired(suit, &worn) {
             self.confine(bare, suit.block);
+        } else {
+            self.give_back(bare, suit.block);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::armour::{HEADER, Key, Quarantine, bytes_for};
 use crate::error::Error;
 use crate::pool::tests::{Pool, add, region};
 use crate::pool::{
-    Armoury, Bare, BlockState, MOST_CHECKED, Request, Roll, Wanted, set_found_handler,
+    Armoury, Bare, BlockState, MOST_CHECKED, Rack, Request, Roll, Wanted, set_found_handler,
 };
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
@@ -22,6 +22,7 @@ fn with_pool(size: usize, test: impl FnOnce(&Pool)) {
         roll: Some(Box::leak(Box::new(Roll::new()))),
         guards: None,
         quarantine: UnsafeCell::new(Quarantine::of(4096)),
+        rack: UnsafeCell::new(Rack::new()),
         early: &[],
         closed: AtomicUsize::new(0),
         stranded: AtomicUsize::new(0),
