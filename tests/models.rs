@@ -1,7 +1,8 @@
-//! The protocol of remote frees, over every interleaving that loom finds.
+//! The protocols of remote frees and of runs that change hands, over every interleaving that loom finds.
 //!
-//! The source is the library's own. It is compiled here with loom's atomics in place of those of the processor.
+//! The sources are the library's own. They are compiled here with loom's atomics in place of those of the processor.
 
+use handover::TagByte;
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
@@ -18,6 +19,10 @@ mod atomic {
 #[path = "../src/slab/remote.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the models use what is lock-free")]
 mod remote;
+
+#[path = "../src/buddy/handover.rs"]
+#[allow(unreachable_pub, reason = "as above")]
+mod handover;
 
 /// A span as others see it, and its owner.
 struct Span {
@@ -289,5 +294,86 @@ fn nobody_else_takes_a_span_that_its_owner_is_collecting() {
         other.join().unwrap();
         objects += span.take() + *span.pool.lock().unwrap();
         assert_eq!(objects, 65);
+    });
+}
+
+/// Tags of a run's head.
+const INSIDE: u8 = 0;
+const RUN: u8 = 1;
+const STASHED: u8 = 2;
+
+/// A run, as all see it who may want it.
+struct Run {
+    head: TagByte,
+    /// The bytes of whoever has it.
+    bytes: UnsafeCell<u32>,
+    /// Stands for the pool's lock.
+    pool: Mutex<()>,
+}
+
+impl Run {
+    fn new(tag: u8) -> Arc<Run> {
+        let head = TagByte(atomic::AtomicU8::new(tag));
+        Arc::new(Run { head, bytes: UnsafeCell::new(0), pool: Mutex::new(()) })
+    }
+
+    /// What the user of a run does, whom loom finds out if there is another one.
+    fn use_it(&self) {
+        // SAFETY: the run is the caller's alone, which is what is to be shown.
+        self.bytes.with_mut(|bytes| unsafe { *bytes += 1 });
+    }
+
+    /// A thread whose note says that the run is in its stash, rightly or not.
+    fn take_use_and_stash(&self) -> bool {
+        let taken = self.head.change(STASHED, RUN);
+        if taken {
+            self.use_it();
+            assert!(self.head.change(RUN, STASHED), "it is not another's to release");
+        }
+        taken
+    }
+
+    /// What the pool does, which makes it another block of somebody else's.
+    fn reclaim(&self, from: u8) -> bool {
+        let _pool = self.pool.lock().unwrap();
+        let claimed = self.head.change(from, INSIDE);
+        if claimed {
+            self.use_it();
+            self.head.set(RUN);
+        }
+        claimed
+    }
+}
+
+#[test]
+fn of_all_who_want_a_stashed_run_one_at_a_time_has_it() {
+    loom::model(|| {
+        let run = Run::new(STASHED);
+        let threads = [(), ()].map(|()| {
+            let run = run.clone();
+            thread::spawn(move || run.take_use_and_stash())
+        });
+        let reclaimed = run.reclaim(STASHED);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(run.head.get(), if reclaimed { RUN } else { STASHED });
+    });
+}
+
+#[test]
+fn of_all_who_release_a_run_one_does() {
+    loom::model(|| {
+        let run = Run::new(RUN);
+        let other = {
+            let run = run.clone();
+            thread::spawn(move || run.head.change(RUN, STASHED))
+        };
+        let claimed = {
+            let _pool = run.pool.lock().unwrap();
+            run.head.change(RUN, INSIDE)
+        };
+        assert!(claimed != other.join().unwrap());
+        assert_eq!(run.head.get(), if claimed { INSIDE } else { STASHED });
     });
 }

@@ -63,6 +63,7 @@ macro_rules! programs {
 
 const NONE: [&str; 0] = [];
 const IN_MID_FLIGHT: [&str; 1] = ["in mid-flight"];
+const EXCHANGE: [&str; 1] = ["exchange"];
 const DATA: [&str; 1] = ["data"];
 
 programs! {
@@ -72,6 +73,8 @@ programs! {
     threads: "malloc_threads.c", &[], NONE, hardened;
     stress: "malloc_stress.c", &[], NONE, hardened;
     caches: "malloc_caches.c", &[], NONE, hardened;
+    stashes: "malloc_stash.c", &[], NONE;
+    blocks_that_threads_exchange: "malloc_stash.c", &[], EXCHANGE, hardened;
     heaps_of_the_program: "malloc_heaps.c", &[], NONE, hardened;
     callbacks: "malloc_callbacks.c", &[], NONE, hardened;
     fork: "malloc_fork.c", &[&library("malloc_fork_library.c")], NONE, hardened;

@@ -42,7 +42,7 @@ impl Buddy {
                     free_bits += usize::from(!self.is_spare(at, order));
                     order.granules()
                 }
-                Tag::Run(_) => self.check_run(at)?,
+                Tag::Run(_) | Tag::Stashed(_) => self.check_run(at)?,
                 Tag::Span(order) => {
                     let mut inside = at.0..at.0 + order.granules();
                     let whole = inside.all(|granule| {
@@ -95,8 +95,10 @@ impl Buddy {
         let length = self.run_at(head);
         for (piece, order) in self.pieces(head, head.plus(length)) {
             self.check_block(piece, order)?;
-            let tag = if piece == head { Tag::Run(order) } else { Tag::Piece(order) };
-            require(self.tag(piece) == tag, "U5: a run's pieces are canonical", piece)?;
+            let tag = self.tag(piece);
+            let is_head = tag == Tag::Run(order) || tag == Tag::Stashed(order);
+            let is_right = if piece == head { is_head } else { tag == Tag::Piece(order) };
+            require(is_right, "U5: a run's pieces are canonical", piece)?;
         }
         Ok(length)
     }

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A *run* is an allocation of any number of granules in a row. It is the canonical sequence of aligned blocks,
-//! its *pieces*: the first one's granule is tagged `Run`, those of the others `Piece`. A *span* is a single
+//! its *pieces*: the first one's granule is tagged `Run`, those of the others `Piece`. One that was released and is *stashed*
+//! is tagged `Stashed`, and as much in use otherwise; see `handover`. A *span* is a single
 //! block of which every granule is tagged, so that its head is found from any address inside in constant time.
 //!
 //! Invariants, for the granules `[0, end)`:
@@ -20,7 +21,7 @@
 //!   granules before granule 0.
 //! - U3: a block is tagged `Free(k)` if and only if its bit of order `k` is set or it is `spares[k]`.
 //! - U4: two free buddies of one order are merged, unless one of them is a spare.
-//! - U5: a `Piece` follows a `Run` or a `Piece`; together they are the canonical pieces of their run.
+//! - U5: a `Piece` follows a `Run`, a `Stashed` or a `Piece`; together they are the canonical pieces of their run.
 //! - U6: `free` is the number of granules in free blocks.
 //! - U7: where use is tracked, `touched` has a bit for each granule in use, and for each free one that was
 //!   in use since it was last purged; the number of the latter is `Touched::free`.
@@ -30,8 +31,10 @@
 //! replaced by bitmaps outside the blocks.
 
 mod check;
+mod handover;
 mod run;
 mod shape;
+mod stash;
 mod tag;
 #[cfg(test)]
 mod tests;
@@ -39,12 +42,18 @@ mod touched;
 
 pub(crate) use check::{Broken, require};
 pub(crate) use shape::{MAX_GRANULES, Shape};
+pub(crate) use stash::Tags;
 pub(crate) use tag::{Extent, Granule, Kind, Order, Tag};
 
 use crate::bits::Bitmap;
 use core::ptr::NonNull;
+use handover::TagByte;
 pub(crate) use touched::Sweep;
 use touched::Touched;
+
+mod atomic {
+    pub(super) use core::sync::atomic::AtomicU8;
+}
 
 /// One released or cut off block of each order below this is kept aside, unmerged, for the next allocation of
 /// its order: alternating allocation and release of one size would otherwise split and merge the whole ladder
@@ -64,7 +73,7 @@ pub(crate) struct Buddy {
     bitmap: Bitmap,
     /// Position of each order's first bit; the entry after the last order's is the number of bits.
     begins: NonNull<u32>,
-    map: NonNull<u8>,
+    map: NonNull<TagByte>,
     touched: Option<Touched>,
 }
 
@@ -124,30 +133,32 @@ impl Buddy {
 
     #[inline]
     pub(crate) fn tag(&self, granule: Granule) -> Tag {
-        Tag::from_byte(self.byte(granule))
+        Tag::from_byte(self.byte(granule).get())
     }
 
     #[inline]
-    fn byte(&self, granule: Granule) -> u8 {
+    fn byte(&self, granule: Granule) -> &TagByte {
         debug_assert!(granule.0 < self.shape.capacity);
         // SAFETY: the map has a byte for each granule below the capacity.
-        unsafe { self.map.add(granule.index()).read() }
+        unsafe { self.map.add(granule.index()).as_ref() }
     }
 
     #[inline]
     fn set_tag(&mut self, granule: Granule, tag: Tag) {
-        debug_assert!(granule.0 < self.shape.capacity);
-        // SAFETY: the map has a byte for each granule below the capacity, and it is ours to write.
-        unsafe { self.map.add(granule.index()).write(tag.to_byte()) }
+        self.byte(granule).set(tag.to_byte());
     }
 
     fn fill_tags(&mut self, head: Granule, order: Order, tag: Tag) {
         debug_assert!(head.0 + order.granules() <= self.end);
-        // SAFETY: the block lies below `end`, and the map has a byte for each of its granules.
-        unsafe {
-            let bytes = self.map.add(head.index());
-            bytes.write_bytes(tag.to_byte(), order.granules() as usize);
+        for granule in head.0..head.0 + order.granules() {
+            self.set_tag(Granule(granule), tag);
         }
+    }
+
+    /// The tags, for threads that have no lock.
+    pub(crate) fn tags(&self) -> Tags {
+        // SAFETY: the map has a byte for each granule below the capacity, and lives as long as the heap.
+        unsafe { Tags::new(self.map, self.shape.capacity) }
     }
 
     /// The granule's distance from the origin, in which alignment is counted (U2).
@@ -410,6 +421,7 @@ impl Buddy {
             Tag::Free(order) => (order.granules(), Kind::Free),
             Tag::Span(order) => (order.granules(), Kind::Span),
             Tag::Run(_) => (self.run_at(head), Kind::Run),
+            Tag::Stashed(_) => (self.run_at(head), Kind::Stashed),
             Tag::Piece(_) | Tag::Inside => unreachable!(),
         };
         Extent { head, granules, kind }

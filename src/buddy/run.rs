@@ -147,9 +147,9 @@ impl Buddy {
         }
     }
 
-    /// Length of the run that starts at `head`; 0 if none does.
+    /// Length of the run, stashed or not, that starts at `head`; 0 if none does.
     pub(crate) fn run_at(&self, head: Granule) -> u32 {
-        let Tag::Run(order) = self.tag(head) else { return 0 };
+        let (Tag::Run(order) | Tag::Stashed(order)) = self.tag(head) else { return 0 };
         let mut length = order.granules();
         while let Some(order) = self.piece_at(head.plus(length)) {
             length += order.granules();
@@ -167,9 +167,26 @@ impl Buddy {
         }
     }
 
-    /// Releases the run that starts at `head`, and says how many granules it had; `None` if no run starts there.
+    /// Releases the run that starts at `head`, and says how many granules it had; `None` if no live run starts there.
     pub(crate) fn release_run(&mut self, head: Granule) -> Option<u32> {
-        let Tag::Run(first) = self.tag(head) else { return None };
+        let Tag::Run(order) = self.tag(head) else { return None };
+        self.claim(head, Tag::Run(order)).then(|| self.release_pieces(head, order))
+    }
+
+    /// Makes the run free that starts at `head`, and says how many granules it had; `None` if no stashed run starts
+    /// there.
+    pub(crate) fn reclaim_run(&mut self, head: Granule) -> Option<u32> {
+        let Tag::Stashed(order) = self.tag(head) else { return None };
+        self.claim(head, Tag::Stashed(order)).then(|| self.release_pieces(head, order))
+    }
+
+    /// Takes a run out of the reach of threads that have no lock, if its head still has that tag.
+    fn claim(&mut self, head: Granule, tag: Tag) -> bool {
+        self.byte(head).change(tag.to_byte(), Tag::Inside.to_byte())
+    }
+
+    /// Releases a claimed run whose first piece is of that order, and says how many granules it had.
+    fn release_pieces(&mut self, head: Granule, first: Order) -> u32 {
         let mut order = first;
         let mut length = 0;
         loop {
@@ -180,7 +197,7 @@ impl Buddy {
             self.release_block(piece, order);
             match next {
                 Some(next) => order = next,
-                None => return Some(length),
+                None => return length,
             }
         }
     }

@@ -60,6 +60,8 @@ pub(crate) enum Tag {
     Run(Order),
     /// Head of a later piece of a run.
     Piece(Order),
+    /// Head of a run that was released, and is at hand for a thread's next one.
+    Stashed(Order),
     /// Any granule of a span.
     Span(Order),
 }
@@ -70,6 +72,7 @@ const FREE: u8 = 1 << 5;
 const RUN: u8 = 2 << 5;
 const PIECE: u8 = 3 << 5;
 const SPAN: u8 = 4 << 5;
+const STASHED: u8 = 5 << 5;
 
 impl Tag {
     #[inline]
@@ -80,6 +83,7 @@ impl Tag {
             RUN => Tag::Run(order),
             PIECE => Tag::Piece(order),
             SPAN => Tag::Span(order),
+            STASHED => Tag::Stashed(order),
             _ => Tag::Inside,
         }
     }
@@ -92,6 +96,7 @@ impl Tag {
             Tag::Run(order) => RUN | order.0,
             Tag::Piece(order) => PIECE | order.0,
             Tag::Span(order) => SPAN | order.0,
+            Tag::Stashed(order) => STASHED | order.0,
         }
     }
 }
@@ -109,5 +114,7 @@ pub(crate) struct Extent {
 pub(crate) enum Kind {
     Free,
     Run,
+    /// A run that was released, and is not free yet.
+    Stashed,
     Span,
 }

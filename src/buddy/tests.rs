@@ -67,6 +67,7 @@ enum Step {
     Alloc(u32, u8),
     Span(u8),
     Release(usize),
+    Stash(usize),
     Resize(usize, u32),
     Extend(u32),
     MergeSpares,
@@ -80,6 +81,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..40u32, prop_oneof![Just(0u8), 0..7u8]).prop_map(|(n, a)| Step::Alloc(n, a)),
         2 => (0..5u8).prop_map(Step::Span),
         4 => any::<usize>().prop_map(Step::Release),
+        2 => any::<usize>().prop_map(Step::Stash),
         2 => (any::<usize>(), 1..60u32).prop_map(|(i, n)| Step::Resize(i, n)),
         1 => (1..50u32).prop_map(Step::Extend),
         1 => Just(Step::MergeSpares),
@@ -144,6 +146,32 @@ proptest! {
                             prop_assert_eq!(buddy.release_run(Granule(head)), Some(length));
                         }
                         model.remove(&head);
+                    }
+                }
+                Step::Stash(index) => {
+                    if let Some((head, length, span)) = nth(&model, index) {
+                        let (tags, most) = (buddy.tags(), Order(4));
+                        let stashed = tags.stash(Granule(head), Order(0)..=most);
+                        let is_block = length.is_power_of_two() && (head + lead).is_multiple_of(length);
+                        let order = Order::holding(length);
+                        let may = !span && is_block && order <= most;
+                        prop_assert_eq!(stashed, may.then_some(order));
+                        if may {
+                            prop_assert_eq!(buddy.covering(Granule(head)).kind, Kind::Stashed);
+                            prop_assert!(buddy.check().is_ok());
+                            prop_assert_eq!(buddy.release_run(Granule(head)), None);
+                            prop_assert_eq!(tags.stash(Granule(head), Order(0)..=most), None);
+                            prop_assert!(!tags.take(Granule(head), Order(order.0 + 1)));
+                            if index % 2 == 0 {
+                                prop_assert!(tags.take(Granule(head), order));
+                                prop_assert!(!tags.take(Granule(head), order));
+                            } else {
+                                prop_assert_eq!(buddy.reclaim_run(Granule(head)), Some(length));
+                                prop_assert!(!tags.take(Granule(head), order));
+                                model.remove(&head);
+                            }
+                        }
+                        prop_assert_eq!(buddy.reclaim_run(Granule(head)), None);
                     }
                 }
                 Step::Resize(index, granules) => {

@@ -101,6 +101,7 @@ impl Caches {
             }
             &*cache
         };
+        default_pool().enlist(&cache.stash);
         self.newest = core::ptr::from_ref(cache).cast_mut();
         Some(cache)
     }

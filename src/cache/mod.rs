@@ -35,6 +35,7 @@ pub use hardened::{
 
 use crate::error::Error;
 use crate::pool::MIN_ALIGNMENT;
+use crate::pool::Stash;
 pub use crate::pool::{Claim, Fault, Wanted, set_found_handler};
 use crate::sampled;
 pub use crate::sampled::{Record, Trace, TraceFn, set_tracer};
@@ -71,6 +72,7 @@ pub(crate) struct Cache {
     /// hardened.
     slots: [Slot; CLASSES + 1],
     rooms: [Queue; CLASSES],
+    stash: Stash,
     /// Spans of each class that its thread has taken out of the pool.
     taken: [Cell<u8>; CLASSES],
     /// Allocations by the slow way until the next that is checked, or may be sampled.
@@ -107,6 +109,7 @@ impl Cache {
             slot_of: Cell::new([0; UNITS]),
             slots: [const { Slot::new() }; CLASSES + 1],
             rooms: [const { Queue::new() }; CLASSES],
+            stash: Stash::new(),
             taken: [const { Cell::new(0) }; CLASSES],
             calm: Cell::new(0),
             waited: Cell::new(0),
@@ -260,6 +263,13 @@ pub fn alloc_slow(wanted: Wanted) -> Result<NonNull<u8>, Error> {
         }
         return Ok(object);
     }
+    if let Some((run, _)) = tls::get().stash.take(size, alignment) {
+        if zeroed {
+            // SAFETY: the run has so many bytes, and is ours.
+            unsafe { run.write_bytes(0, size) };
+        }
+        return Ok(run);
+    }
     if zeroed {
         default_pool().alloc_zeroed(size)
     } else {
@@ -374,6 +384,9 @@ fn release_bare(block: NonNull<u8>) -> Result<(), Error> {
     let address = block.addr().get();
     // A thread that only releases finds others' objects by its cache, too.
     let cache = own().unwrap_or(&NEVER);
+    if default_pool().stash(&cache.stash, address) {
+        return Ok(());
+    }
     let span = cache.spans().holding(address);
     let Some(span) = span.or_else(|| default_pool().span_holding(address)) else {
         return default_pool().release_bare(block);
@@ -419,8 +432,41 @@ pub unsafe fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<No
     if default_pool().wears_armour(block.addr().get()) {
         return hardened::resize(block, size, claim);
     }
-    // SAFETY: passed on to the caller.
-    unsafe { default_pool().resize(block, size) }
+    let address = block.addr().get();
+    // Without the lock, a run that stays the same block.
+    let bytes = tls::get().stash.bytes_of_run(address);
+    if bytes.is_some_and(|bytes| (bytes / 2 + 1..=bytes).contains(&size)) {
+        return Ok(block);
+    }
+    match default_pool().resize_where_it_is(address, size)? {
+        None => Ok(block),
+        Some(old_size) if size > old_size => {
+            let new = alloc(size).map_or_else(|| alloc_slow(Wanted::bytes(size)), Ok)?;
+            // SAFETY: passed on to the caller.
+            unsafe { replace(block, new, old_size, || release_bare(block)) }
+        }
+        // SAFETY: passed on to the caller.
+        Some(_) => unsafe { default_pool().resize(block, size) },
+    }
+}
+
+/// Copies the first bytes of a block to a new one, and releases it.
+///
+/// # Safety
+/// Both blocks are live and have so many bytes. Nobody knows the new one.
+unsafe fn replace(
+    block: NonNull<u8>,
+    new: NonNull<u8>,
+    bytes: usize,
+    release: impl FnOnce() -> Result<(), Error>,
+) -> Result<NonNull<u8>, Error> {
+    // SAFETY: the caller's promise; live blocks don't overlap.
+    unsafe { new.copy_from_nonoverlapping(block, bytes) };
+    // It fails if somebody has released the block meanwhile, against the caller's promise.
+    release().map(|()| new).inspect_err(|_| {
+        // SAFETY: nobody knows the new block.
+        let _ = unsafe { release_slow(new, Claim::POOL) };
+    })
 }
 
 /// Moves a sampled block.
@@ -436,12 +482,8 @@ unsafe fn resize_sampled(
     let address = block.addr().get();
     let old_size = counted(sampled::size(address))?;
     let new = alloc_slow(Wanted::bytes(size))?;
-    // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes.
-    unsafe { new.copy_from_nonoverlapping(block, old_size.min(size)) };
-    counted(sampled::release(address, claim)).map(|()| new).inspect_err(|_| {
-        // SAFETY: nobody knows the new block.
-        let _ = unsafe { release_slow(new, Claim::POOL) };
-    })
+    // SAFETY: both blocks are live, and have so many bytes; the rest is the caller's promise.
+    unsafe { replace(block, new, old_size.min(size), || counted(sampled::release(address, claim))) }
 }
 
 /// Bytes that may be used of a live block, as `MemoryPool::usable_size` says.
@@ -455,7 +497,10 @@ pub fn usable_size(block: NonNull<u8>) -> Result<usize, Error> {
     if default_pool().wears_armour(block.addr().get()) {
         return hardened::usable_size(block);
     }
-    object_size(block.addr().get()).map_or_else(|| default_pool().usable_size(block), Ok)
+    let address = block.addr().get();
+    object_size(address)
+        .or_else(|| tls::get().stash.bytes_of_run(address))
+        .map_or_else(|| default_pool().usable_size(block), Ok)
 }
 
 /// Whether a live block may have been allocated with so many bytes and this alignment: in a hardened pool, with so

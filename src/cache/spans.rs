@@ -199,6 +199,7 @@ impl Cache {
     /// Gives back all that its thread will not use any more.
     pub(super) fn leave(&self) {
         self.give_all();
+        default_pool().empty_stash(&self.stash);
         default_pool().leave(&self.inbox);
     }
 

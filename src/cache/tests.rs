@@ -32,7 +32,7 @@ fn free(address: usize, size: usize) {
 }
 
 fn sizes(seed: usize) -> impl Iterator<Item = usize> {
-    (0..3000).map(move |step| 1 + (step * 2_654_435_761 + seed * 40_503) % (16 << (step % 11)))
+    (0..3000).map(move |step| 1 + (step * 2_654_435_761 + seed * 40_503) % (16 << (step % 15)))
 }
 
 #[test]

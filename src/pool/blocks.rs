@@ -207,20 +207,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if self.wears_armour(address) {
             return self.resize_armoured(self, address, size, Claim::POOL);
         }
-        let old_size = {
-            let mut inner = self.lock();
-            let Some((heap, live)) = inner.live(address) else {
-                return Err(self.refused(inner, address));
-            };
-            if size > MAX_SIZE {
-                return Err(Error::SizeOverflow { count: 1, size });
-            }
-            if inner.resize(heap, live, size) {
-                self.warn_if_due(inner);
-                return Ok(block);
-            }
-            live.size
-        };
+        let Some(old_size) = self.resize_where_it_is(address, size)? else { return Ok(block) };
         let new = if size > old_size {
             self.alloc(size)?
         } else {
@@ -234,6 +221,26 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes; the old one is the
         // caller's to give up.
         unsafe { self.replace(block, new, old_size.min(size)) }
+    }
+
+    /// Makes a block without an armour hold `size` bytes where it is, or else says how many it has.
+    pub(crate) fn resize_where_it_is(
+        &self,
+        address: usize,
+        size: usize,
+    ) -> Result<Option<usize>, Error> {
+        let mut inner = self.lock();
+        let Some((heap, live)) = inner.live(address) else {
+            return Err(self.refused(inner, address));
+        };
+        if size > MAX_SIZE {
+            return Err(Error::SizeOverflow { count: 1, size });
+        }
+        if inner.resize(heap, live, size) {
+            self.warn_if_due(inner);
+            return Ok(None);
+        }
+        Ok(Some(live.size))
     }
 
     /// Copies the first bytes of a block to a new one, and releases it. It is the caller's until then, so it can be

@@ -12,7 +12,7 @@ impl Heap {
     fn check(&self) -> Result<(), Broken> {
         self.check_layers()?;
         let origin = Granule(0);
-        let runs = self.extents().filter(|extent| extent.kind == Kind::Run);
+        let runs = self.extents().filter(|extent| matches!(extent.kind, Kind::Run | Kind::Stashed));
         let (blocks, granules) = runs.fold((0, 0), |(blocks, granules), extent| {
             (blocks + 1, granules + extent.granules as usize)
         });

@@ -24,6 +24,7 @@ mod owned;
 mod purge;
 mod registry;
 mod shortage;
+mod stash;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub(crate) use hardened::{found, set_found_handler_if_none};
 pub(crate) use heap::{Backing, MAX_RESERVATION, Request, Reservation, reserved_metadata_bytes};
 pub use heap::{MAX_SIZE, MIN_ALIGNMENT};
 pub use limits::{Context, GrowFn, LowMemoryFn};
+pub(crate) use stash::Stash;
 pub use stats::{HeapStats, PoolStats};
 pub use walk::{BlockInfo, BlockState};
 
@@ -244,7 +246,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if self.has_armours() {
             self.empty_quarantine(self);
         }
-        self.lock().remove_heap(address.addr())
+        let mut inner = self.lock();
+        inner.empty_stashes();
+        inner.remove_heap(address.addr())
     }
 
     /// Allocates nothing more from the heap whose region holds `address`, so that it can be removed once its

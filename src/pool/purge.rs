@@ -8,6 +8,7 @@ use spin::RelaxStrategy;
 
 impl<R: RelaxStrategy> Inner<R> {
     pub(super) fn trim(&mut self) -> usize {
+        self.empty_stashes();
         self.settle();
         let mut bytes = 0;
         self.for_each_heap(|pool, heap| bytes += pool.heaps.get_mut(heap).purge());
@@ -15,6 +16,7 @@ impl<R: RelaxStrategy> Inner<R> {
     }
 
     fn begin_decay(&mut self) {
+        self.decay_stashes();
         self.for_each_heap(|pool, heap| pool.heaps.get_mut(heap).begin_decay());
     }
 
@@ -25,9 +27,10 @@ impl<R: RelaxStrategy> Inner<R> {
         more
     }
 
-    /// Free bytes that could be purged.
+    /// Bytes that could be purged, free or in stashes.
     fn purgeable(&self) -> usize {
-        self.heaps.iter().map(|heap| self.heaps.get(heap).purgeable()).sum()
+        let free: usize = self.heaps.iter().map(|heap| self.heaps.get(heap).purgeable()).sum();
+        free + self.stashed_bytes()
     }
 
     pub(super) fn purge_if_worthwhile(&mut self, heap: NonNull<Heap>) {
@@ -55,7 +58,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.lock().decay()
     }
 
-    /// Calls `done`, under the lock, with the free bytes that could be purged.
+    /// Calls `done`, under the lock, with the bytes that could be purged, free or in stashes.
     pub(crate) fn end_decay<T>(&self, done: impl FnOnce(usize) -> T) -> T {
         let inner = self.lock();
         done(inner.purgeable())

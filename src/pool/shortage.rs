@@ -19,6 +19,7 @@ const MOST_GROWTHS: u32 = 8;
 /// What was tried for a request.
 #[derive(Default)]
 struct Tried {
+    stashes: bool,
     low_memory: bool,
     source: bool,
     growths: u32,
@@ -59,6 +60,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// Does the next thing that may help a request; false if nothing is left to do.
     fn remedy(&self, request: Request, error: Error, generation: u64, tried: &mut Tried) -> bool {
+        if !core::mem::replace(&mut tried.stashes, true) && self.lock().empty_stashes() > 0 {
+            return true;
+        }
         if !core::mem::replace(&mut tried.low_memory, true) {
             let inner = self.lock();
             let due = inner.low_memory.map(|callback| (callback, inner.free_bytes()));

@@ -5,6 +5,7 @@ use super::heap::Heap;
 use super::inner::Inner;
 use super::limits::NO_LIMIT;
 use crate::armour::Region;
+use crate::buddy::Kind;
 use crate::error::Error;
 use spin::RelaxStrategy;
 
@@ -87,7 +88,12 @@ impl Heap {
         let mut sum = LiveCounts { blocks, bytes, allocations };
         let Some(slab) = self.slab() else { return sum };
         sum.allocations += slab.settled_releases();
-        for span in self.extents().filter_map(|extent| slab.span_of(extent)) {
+        for extent in self.extents() {
+            if extent.kind == Kind::Stashed {
+                sum.blocks -= 1;
+                sum.bytes -= extent.granules as usize * self.granule();
+            }
+            let Some(span) = slab.span_of(extent) else { continue };
             let (live, released) = slab.counts_of(span);
             sum.blocks += live;
             sum.bytes += live * span.object_size();
@@ -137,6 +143,7 @@ impl<R: RelaxStrategy> Inner<R> {
             stats.live_bytes += live.bytes;
             stats.allocations += live.allocations;
         });
+        stats.allocations += self.taken_out_of_stashes();
         stats.releases = stats.allocations - stats.live_blocks as u64;
         stats
     }

@@ -60,7 +60,10 @@ impl Heap {
             let address = unsafe { start.add(index * size) }.as_ptr();
             return Some(BlockInfo { address, size, state });
         }
-        let state = if extent.kind == Kind::Free { BlockState::Free } else { BlockState::Live };
+        let state = match extent.kind {
+            Kind::Free | Kind::Stashed => BlockState::Free,
+            Kind::Run | Kind::Span => BlockState::Live,
+        };
         let size = extent.granules as usize * self.granule();
         let block = BlockInfo { address: start.as_ptr(), size, state };
         (start.addr().get() >= address).then_some(block)

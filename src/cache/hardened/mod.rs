@@ -60,7 +60,10 @@ impl Bare for Own {
         let fits = size <= MAX_OBJECT && alignment <= MIN_ALIGNMENT;
         match fits.then(|| own_object(size, take)).flatten() {
             Some(object) => Ok((object, false)),
-            None => default_pool().take(request, may_ask),
+            None => match tls::get().stash.take(size, alignment) {
+                Some((start, len)) => Ok((Region { start, len }, false)),
+                None => default_pool().take(request, may_ask),
+            },
         }
     }
 

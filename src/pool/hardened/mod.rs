@@ -160,7 +160,7 @@ impl Heap {
         let extent = self.extent_covering(self.granule_at(address)?)?;
         let start = self.address_of(extent.head);
         match extent.kind {
-            Kind::Free => None,
+            Kind::Free | Kind::Stashed => None,
             Kind::Run => Some(Region { start, len: extent.granules as usize * self.granule() }),
             Kind::Span => {
                 let slab = self.slab()?;

@@ -122,6 +122,14 @@ impl Heap {
         Ok(length)
     }
 
+    /// Makes the stashed run free that starts at `address`, and says how many granules it had.
+    pub(in crate::pool) fn reclaim_run(&mut self, address: usize) -> Option<u32> {
+        let length = self.buddy.reclaim_run(self.granule_at(address)?)?;
+        self.live_runs -= 1;
+        self.live_run_granules -= length;
+        Some(length)
+    }
+
     /// The live block that starts at `address`.
     pub(in crate::pool) fn live(&self, address: usize) -> Option<Live> {
         let granule = self.granule_at(address)?;
@@ -193,6 +201,9 @@ impl Heap {
             (Kind::Run, _) => {
                 let block = self.address_of(extent.head).addr().get();
                 Error::InteriorPointer { pointer, block, size: self.bytes(extent.granules) }
+            }
+            (Kind::Stashed, _) => {
+                Error::AlreadyReleased { pointer, size: self.bytes(extent.granules) }
             }
             (Kind::Span, Some(slab)) => {
                 let Some(span) = slab.span_of(extent) else { return Error::NotInPool { pointer } };

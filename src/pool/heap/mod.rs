@@ -7,8 +7,8 @@
 //!   may be read and written, and that the pool alone hands out.
 //! - H2: the buddy's origin is at a multiple of `MAX_GRANULES` granules, so that a block of `n` bytes is at a
 //!   multiple of `n`.
-//! - H3: `live_runs` and `live_run_granules` count the runs in use, which are all blocks but the objects
-//!   in spans.
+//! - H3: `live_runs` and `live_run_granules` count the runs in use, stashed ones among them, which are all blocks but
+//!   the objects in spans.
 
 mod blocks;
 mod layout;
@@ -19,7 +19,7 @@ pub(crate) use layout::{MAX_RESERVATION, Reservation, reserved_metadata_bytes};
 pub(crate) use pages::Backing;
 
 use super::registry::Entry;
-use crate::buddy::{Broken, Buddy, Extent, Granule, Kind, Sweep};
+use crate::buddy::{Broken, Buddy, Extent, Granule, Kind, Sweep, Tags};
 use crate::slab::{ClassId, Slab, Span, remote::Inbox};
 use core::ptr::NonNull;
 
@@ -148,6 +148,13 @@ impl Heap {
         span.addr().get().wrapping_sub(self.metadata.addr().get()) < self.metadata_bytes
     }
 
+    /// Address of granule 0, and the tags of the runs that threads can stash; `None` if spans of this heap have no
+    /// owners.
+    pub(super) fn shared_runs(&self) -> Option<(NonNull<u8>, Tags)> {
+        self.slab().filter(|slab| slab.map().has_owners())?;
+        Some((self.first, self.buddy.tags()))
+    }
+
     /// Takes a span for an owner, who has taken so many of the class, with up to `budget` bytes of free granules;
     /// `None` if spans of this heap have no owners.
     pub(super) fn take_span(
@@ -189,6 +196,7 @@ impl Heap {
             match extent.kind {
                 Kind::Free => {}
                 Kind::Run => _ = self.buddy.release_run(extent.head),
+                Kind::Stashed => _ = self.buddy.reclaim_run(extent.head),
                 Kind::Span => {
                     let (slab, buddy) = self.slab_mut().expect("a span is in a heap with spans");
                     slab.release_all(buddy, extent.head);
@@ -233,7 +241,7 @@ impl Heap {
         self.bytes(granules)
     }
 
-    /// Live runs, their bytes, and how many were ever allocated.
+    /// Live runs, stashed ones among them, their bytes, and how many were ever allocated.
     pub(super) fn run_counts(&self) -> (usize, usize, u64) {
         (self.live_runs as usize, self.bytes(self.live_run_granules), self.runs_allocated)
     }

@@ -11,16 +11,19 @@ use super::heap::{Heap, Live};
 use super::heaps::Heaps;
 use super::limits::{Callback, GrowFn, LowMemoryFn, NO_LIMIT};
 use super::registry;
+use super::stash::Stash;
 use crate::error::Error;
 use crate::slab::Refused;
 use core::marker::PhantomData;
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 use home::AtHand;
 use spin::RelaxStrategy;
 
 /// See the module.
 pub(super) struct Inner<R: RelaxStrategy> {
     pub(super) heaps: Heaps,
+    /// The stash that was enlisted last.
+    pub(super) stashes: *mut Stash,
     home: Option<NonNull<Heap>>,
     at_hand: AtHand,
     pub(super) capacity: usize,
@@ -52,6 +55,7 @@ impl<R: RelaxStrategy> Inner<R> {
     pub(super) const fn new() -> Self {
         Inner {
             heaps: Heaps::new(),
+            stashes: null_mut(),
             home: None,
             at_hand: AtHand::NOTHING,
             capacity: 0,
