@@ -65,7 +65,7 @@ impl Heap {
         /// Purging costs system calls now and page faults later.
         const SLACK: usize = 16 << 20;
         /// Decay takes care of what stays free; this bounds what it can't keep up with.
-        const DECAYING_SLACK: usize = 256 << 20;
+        const DECAYING_SLACK: usize = 512 << 20;
         let purgeable = self.bytes(self.buddy.purgeable());
         let decays = self.backing.is_some_and(|backing| (backing.decays)(purgeable));
         let slack = if decays { DECAYING_SLACK } else { SLACK };
