@@ -16,6 +16,9 @@ static hl_pool *pool;
 static hl_status (*stats_of)(hl_pool *, hl_pool_statistics *);
 static hl_status (*release)(hl_pool *, void *);
 static hl_status (*check_pool)(hl_pool *);
+static hl_status (*set_limit)(hl_pool *, size_t);
+static hl_status (*add_heap)(hl_pool *, void *, size_t);
+static hl_status (*drain_heap)(hl_pool *, const void *);
 
 static hl_pool_statistics stats(void) {
     hl_pool_statistics stats = {.struct_size = sizeof stats};
@@ -72,6 +75,70 @@ static void what_a_thread_leaves_is_given_back(void) {
     CHECK(stats().used_bytes <= before + 4 * BLOCK);
 }
 
+static atomic_bool over;
+
+static void *trimming(void *unused) {
+    while (!atomic_load(&over)) {
+        malloc_trim(0);
+    }
+    return unused;
+}
+
+/* Two blocks in turn, so that each is released when the other has just been taken out. */
+static void *alternating(void *unused) {
+    char *held = malloc(SIZE);
+    for (int i = 0; i < 20 * ROUNDS; i++) {
+        char *other = malloc(SIZE);
+        free(held);
+        held = other;
+    }
+    free(held);
+    return unused;
+}
+
+static void what_is_taken_out_meanwhile_is_not_lost(void) {
+    malloc_trim(0);
+    size_t before = stats().used_bytes;
+    pthread_t trimmer, user;
+    CHECK_EQUAL(pthread_create(&trimmer, NULL, trimming, NULL), 0);
+    CHECK_EQUAL(pthread_create(&user, NULL, alternating, NULL), 0);
+    CHECK_EQUAL(pthread_join(user, NULL), 0);
+    atomic_store(&over, true);
+    CHECK_EQUAL(pthread_join(trimmer, NULL), 0);
+    malloc_trim(0);
+    CHECK(stats().used_bytes < before + BLOCK);
+}
+
+static void released_memory_helps_at_the_limit(void) {
+    malloc_trim(0);
+    hl_pool_statistics now = stats();
+    CHECK_EQUAL(set_limit(pool, now.used_bytes + 4 * BLOCK), HL_OK);
+    char *blocks[4];
+    size_t count = 0;
+    while (count < 4 && (blocks[count] = malloc(SIZE)) != NULL) {
+        count++;
+    }
+    CHECK(count >= 3);
+    while (count > 0) {
+        free(blocks[--count]);
+    }
+    void *large = malloc(2 * BLOCK);
+    CHECK(large != NULL);
+    free(large);
+    CHECK_EQUAL(set_limit(pool, 0), HL_OK);
+}
+
+static void a_draining_heap_serves_nothing_more(void) {
+    static char region[16 << 20];
+    char *block = malloc(SIZE);
+    CHECK_EQUAL(add_heap(pool, region, sizeof region), HL_OK);
+    CHECK_EQUAL(drain_heap(pool, block), HL_OK);
+    free(block);
+    char *other = malloc(SIZE);
+    CHECK(other >= region && other < region + sizeof region);
+    free(other);
+}
+
 static _Atomic(char *) shared[THREADS];
 
 /* Each block has one user at a time, whoever releases it. */
@@ -115,6 +182,9 @@ int main(int argc, char **argv) {
     look_up_global("hl_pool_stats", &stats_of);
     look_up_global("hl_release", &release);
     look_up_global("hl_pool_check", &check_pool);
+    look_up_global("hl_pool_set_limit", &set_limit);
+    look_up_global("hl_add_heap", &add_heap);
+    look_up_global("hl_drain_heap", &drain_heap);
     pool = default_pool();
     /* In the hardened mode released blocks wait in quarantine first. */
     bool exchange = argc == 2 && strcmp(argv[1], "exchange") == 0;
@@ -122,7 +192,12 @@ int main(int argc, char **argv) {
         a_released_block_is_at_hand_and_not_live();
         trimming_gives_all_back();
         what_a_thread_leaves_is_given_back();
+        what_is_taken_out_meanwhile_is_not_lost();
+        released_memory_helps_at_the_limit();
     }
     threads_exchange_blocks();
+    if (!exchange) {
+        a_draining_heap_serves_nothing_more();
+    }
     return 0;
 }

@@ -1,11 +1,9 @@
 //! The bytes of the map, and how runs change hands by them without a lock.
 //!
-//! All bytes change under the lock of the heap alone, but for those of the heads of runs. Who releases a run may
-//! *stash* it, which makes its tag `Stashed`; who wants one *takes* it, which makes it `Run` again. Under the lock a
-//! run is *claimed* before it becomes free, which makes its tag `Inside`, of which nobody else makes anything. Each
-//! is one compare-and-swap of the byte: of several threads one has the run. Where stashed runs are is noted elsewhere;
-//! a note that is out of date leads to a run that another thread may have as well as the one that took the note, for
-//! whose the run is says the byte alone.
+//! Under the lock of the heap alone all bytes change but those of the heads of runs. Who releases a run may *stash* it,
+//! which makes its tag `Stashed`; who wants one *takes* it, which makes it `Run` again. Under the lock a run is
+//! *claimed* before it becomes free or another size, which makes its tag `Inside`, of which nobody else makes anything.
+//! Each is one compare-and-swap of the byte: of several threads one has the run.
 //!
 //! Orderings: each swap acquires and releases, so that what a thread did to a run comes before what its next user
 //! does. Other reads are relaxed: who looks at a block of its own knows its tag from when it got it.

@@ -203,7 +203,8 @@ impl Buddy {
     }
 
     /// Makes the run of `length` granules at `head` hold `granules` where it is, growing by up to `budget` into
-    /// the free blocks that follow, or giving its tail back. Says its new length, or `None` if it can't grow.
+    /// the free blocks that follow, or giving its tail back. Says its new length, or `None` if it can't grow, or is live no
+    /// more.
     pub(crate) fn resize_run(
         &mut self,
         head: Granule,
@@ -215,13 +216,19 @@ impl Buddy {
         let wanted = if granules > length {
             let [generous, least] = [self.run_length(granules), self.trimmed_length(granules)];
             let room = self.free_stretch_from(old_end, generous - length).min(budget);
-            let wanted = [generous, least].into_iter().find(|wanted| wanted - length <= room)?;
-            self.carve(old_end, head.plus(wanted));
-            self.note_use(old_end, wanted - length);
-            wanted
+            [generous, least].into_iter().find(|wanted| wanted - length <= room)?
         } else {
             self.run_length(granules).min(length)
         };
+        let Tag::Run(order) = self.tag(head) else { return None };
+        // It fails if a thread without the lock has just released the run.
+        if wanted == length || !self.claim(head, Tag::Run(order)) {
+            return (wanted == length).then_some(length);
+        }
+        if wanted > length {
+            self.carve(old_end, head.plus(wanted));
+            self.note_use(old_end, wanted - length);
+        }
         let new_end = head.plus(wanted);
         for (piece, _) in self.pieces(head, old_end) {
             self.set_tag(piece, Tag::Inside);

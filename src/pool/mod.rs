@@ -246,9 +246,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if self.has_armours() {
             self.empty_quarantine(self);
         }
-        let mut inner = self.lock();
-        inner.empty_stashes();
-        inner.remove_heap(address.addr())
+        self.lock().remove_heap(address.addr())
     }
 
     /// Allocates nothing more from the heap whose region holds `address`, so that it can be removed once its

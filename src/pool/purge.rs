@@ -27,7 +27,7 @@ impl<R: RelaxStrategy> Inner<R> {
         more
     }
 
-    /// Bytes that could be purged, free or in stashes.
+    /// Bytes that could be purged, free or, at most, in stashes.
     fn purgeable(&self) -> usize {
         let free: usize = self.heaps.iter().map(|heap| self.heaps.get(heap).purgeable()).sum();
         free + self.stashed_bytes()
@@ -42,6 +42,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// Gives memory back to the system that heaps got from it and have free; says how many bytes. Cost: a step a
     /// free block, and a call of the system.
     pub fn trim(&self) -> usize {
+        if self.has_armours() {
+            self.empty_rack();
+        }
         self.lock().trim()
     }
 }
@@ -58,9 +61,19 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.lock().decay()
     }
 
-    /// Calls `done`, under the lock, with the bytes that could be purged, free or in stashes.
-    pub(crate) fn end_decay<T>(&self, done: impl FnOnce(usize) -> T) -> T {
+    /// Calls `is_last`, under the lock, with the bytes that could be purged, free or, at most, in stashes. If it says so,
+    /// who does the rounds has to be told again of what is put into stashes.
+    pub(crate) fn end_decay(&self, is_last: impl FnOnce(usize) -> bool) -> bool {
         let inner = self.lock();
-        done(inner.purgeable())
+        let is_last = is_last(inner.purgeable());
+        if is_last {
+            inner.forget_stashes();
+        }
+        is_last
+    }
+
+    /// Who did the rounds is no more.
+    pub(crate) fn forget_stashes(&self) {
+        self.lock().forget_stashes();
     }
 }

@@ -19,7 +19,6 @@ const MOST_GROWTHS: u32 = 8;
 /// What was tried for a request.
 #[derive(Default)]
 struct Tried {
-    stashes: bool,
     low_memory: bool,
     source: bool,
     growths: u32,
@@ -44,7 +43,12 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let mut tried = Tried::default();
         loop {
             let mut inner = self.lock();
-            if let Some(block) = inner.alloc(request) {
+            let mut block = inner.alloc(request);
+            // Also of what callbacks have released.
+            if block.is_none() && inner.empty_stashes() > 0 {
+                block = inner.alloc(request);
+            }
+            if let Some(block) = block {
                 self.warn_if_due(inner);
                 return Ok(block);
             }
@@ -60,9 +64,6 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// Does the next thing that may help a request; false if nothing is left to do.
     fn remedy(&self, request: Request, error: Error, generation: u64, tried: &mut Tried) -> bool {
-        if !core::mem::replace(&mut tried.stashes, true) && self.lock().empty_stashes() > 0 {
-            return true;
-        }
         if !core::mem::replace(&mut tried.low_memory, true) {
             let inner = self.lock();
             let due = inner.low_memory.map(|callback| (callback, inner.free_bytes()));

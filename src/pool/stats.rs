@@ -181,7 +181,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let mut inner = self.lock();
         let mut stats = inner.stats();
         let live = (&mut stats.live_blocks, &mut stats.live_bytes);
-        stats.releases += take_off(live, self.waiting(&inner));
+        let (waiting, reused) =
+            (take_off(live, self.waiting(&inner)), self.taken_from_rack(&inner));
+        stats.allocations += reused;
+        stats.releases += waiting + reused;
         stats
     }
 

@@ -59,6 +59,7 @@ pub(crate) fn after_fork_in_child() {
         DECAY.0.set(State::Idle);
         // SAFETY: it has no thread here.
         unsafe { stack.release() };
+        default_pool().forget_stashes();
     }
 }
 

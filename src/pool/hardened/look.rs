@@ -30,7 +30,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             return block;
         };
         let suit = self.suit(Region { start, len: block.size });
-        // SAFETY: under the lock a live block stays one, and its header can be read.
+        // SAFETY: under the lock its memory stays the heap's, and its header can be read: that of a guarded block, which
+        // stays live, and of others all.
         match unsafe { suit.look() } {
             Ok(worn) if worn.is_live() => {
                 BlockInfo { address: worn.user.as_ptr(), size: worn.size, ..block }
@@ -58,7 +59,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     pub(in super::super) fn wound_of(&self, block: BlockInfo) -> Option<Error> {
         let start = NonNull::new(block.address).filter(|_| block.state == BlockState::Live)?;
         let suit = self.suit(Region { start, len: block.size });
-        // SAFETY: under the lock a live block stays one, and its user's pages stay open.
+        // SAFETY: under the lock its memory stays the heap's. A guarded block stays live, and its user's pages stay open.
         let (wound, defaced) =
             unsafe { (suit.look_twice(), suit.defaced().and_then(|_| suit.defaced())) };
         let is_early = || self.armoury().early(suit.block).is_some();

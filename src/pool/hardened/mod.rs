@@ -73,7 +73,7 @@ impl Guards {
     }
 }
 
-/// Where the bare blocks of a hardened pool come from and go to.
+/// Where the bare blocks of a hardened pool come from and go to; those of guarded blocks under the pool's lock.
 pub(crate) trait Bare {
     /// A block, and whether its bytes are known to be zero because nobody ever had them. From the heaps that there
     /// are, or, if it `may_ask`, from those that the pool's source and callbacks add.

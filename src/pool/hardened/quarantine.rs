@@ -88,7 +88,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         } else if let Some(offset) = stain {
             self.tell_written(block, offset);
         }
-        let released = bare.give(block.start);
+        // Guarded blocks are the pool's own (see `Bare`).
+        let released = if suit.guarded { self.give(block.start) } else { bare.give(block.start) };
         debug_assert!(released.is_ok());
     }
 
@@ -126,6 +127,12 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         both.into_iter().flat_map(|(quarantine, rack)| quarantine.iter().chain(rack.iter()))
     }
 
+    /// Blocks that were allocated from the rack.
+    pub(in super::super) fn taken_from_rack(&self, _lock: &Guard<'_, Inner<R>, R>) -> u64 {
+        // SAFETY: it is used under the lock alone.
+        self.equipped().map_or(0, |armoury| unsafe { &*armoury.rack.get() }.taken())
+    }
+
     /// Forgets what waits in quarantine, and which blocks wear an armour: all of them are released.
     pub(in super::super) fn forget_armours(&self) {
         self.quarantine(Quarantine::clear);
@@ -140,42 +147,44 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         while let Some(block) = bare.quarantine(Quarantine::pop) {
             self.give_back(bare, block);
         }
-        while let Some(block) = self.rack(Rack::pop) {
-            self.give_back(bare, block);
-        }
+        self.empty_rack();
         // Each once: those that strand again do so at addresses that were passed by.
         let mut address = 0;
         while self.armoury().stranded.load(Relaxed) > 0
-            && let Some(block) = self.next_bare(address)
+            && let Some(block) = self.refloat(address)
         {
             address = block.start.addr().get() + block.len;
-            let suit = self.suit(block);
-            if !suit.guarded {
-                continue;
-            }
-            // SAFETY: the block was live under the lock, so its header can be read; one thread makes it retired
-            // again.
-            let refloated = unsafe {
-                suit.look().is_ok_and(|worn| suit.change(&worn, State::Stranded, State::Retired))
-            };
-            if refloated {
-                self.armoury().stranded.fetch_sub(1, Relaxed);
-                self.give_back(bare, block);
-            }
+            self.armoury().stranded.fetch_sub(1, Relaxed);
+            self.give_back(bare, block);
         }
     }
 
-    /// The first live bare block that starts at `address` or above.
-    fn next_bare(&self, address: usize) -> Option<Region> {
+    /// Gives back what hangs on the rack.
+    pub(in super::super) fn empty_rack(&self) {
+        while let Some(block) = self.rack(Rack::pop) {
+            self.give_back(self, block);
+        }
+    }
+
+    /// Makes the first stranded block that starts at `address` or above retired again.
+    fn refloat(&self, address: usize) -> Option<Region> {
         let mut address = address;
         let inner = self.lock();
         loop {
-            let block = inner.block_from(address)?;
-            if block.state == BlockState::Live {
-                let start = NonNull::new(block.address)?;
-                return Some(Region { start, len: block.size });
+            let found = inner.block_from(address)?;
+            address = found.address.addr() + found.size;
+            let block = Region { start: NonNull::new(found.address)?, len: found.size };
+            let suit = self.suit(block);
+            if found.state != BlockState::Live || !suit.guarded {
+                continue;
             }
-            address = block.address.addr() + block.size;
+            // SAFETY: under the lock a live guarded block stays one, and its header can be read.
+            let worn = unsafe { suit.look() };
+            // SAFETY: as above.
+            if worn.is_ok_and(|worn| unsafe { suit.change(&worn, State::Stranded, State::Retired) })
+            {
+                return Some(block);
+            }
         }
     }
 }

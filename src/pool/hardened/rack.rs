@@ -8,8 +8,10 @@ use crate::armour::Region;
 /// See the module.
 pub(crate) struct Rack {
     places: [Option<Region>; Rack::PLACES],
-    /// Where the next one comes; the one that hangs there is the oldest.
+    /// Where the next one comes if all places are taken.
     next: usize,
+    /// Blocks that were taken to be used again.
+    taken: u64,
 }
 
 impl Rack {
@@ -17,22 +19,27 @@ impl Rack {
     pub(crate) const PLACES: usize = 8;
 
     pub(crate) const fn new() -> Rack {
-        Rack { places: [None; Rack::PLACES], next: 0 }
+        Rack { places: [None; Rack::PLACES], next: 0, taken: 0 }
     }
 
-    /// Takes a block in, and lets the one out whose place it gets.
+    /// Takes a block in, and lets another out if it needs its place.
     pub(super) fn hang(&mut self, block: Region) -> Option<Region> {
+        if let Some(place) = self.places.iter_mut().find(|place| place.is_none()) {
+            return place.replace(block);
+        }
         let out = self.places[self.next].replace(block);
         self.next = (self.next + 1) % Rack::PLACES;
         out
     }
 
-    /// Lets a block out that has `size` bytes, and less than twice as many.
+    /// Lets a block out, to be used, that has `size` bytes, and less than twice as many.
     pub(super) fn take(&mut self, size: usize) -> Option<Region> {
         let fits = |place: &Option<Region>| {
             place.is_some_and(|block| block.len / 2 < size && size <= block.len)
         };
-        self.places.iter_mut().find(|place| fits(place))?.take()
+        let block = self.places.iter_mut().find(|place| fits(place))?.take();
+        self.taken += 1;
+        block
     }
 
     /// Lets a block out.
@@ -45,8 +52,13 @@ impl Rack {
         self.places.iter().flatten().copied()
     }
 
+    /// Blocks that were used again.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// Forgets all of them.
     pub(super) fn clear(&mut self) {
-        *self = Rack::new();
+        self.places = [None; Rack::PLACES];
     }
 }

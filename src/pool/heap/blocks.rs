@@ -200,7 +200,13 @@ impl Heap {
         match (extent.kind, self.slab()) {
             (Kind::Run, _) => {
                 let block = self.address_of(extent.head).addr().get();
-                Error::InteriorPointer { pointer, block, size: self.bytes(extent.granules) }
+                let size = self.bytes(extent.granules);
+                if block == pointer {
+                    // It was in a stash, out of which its thread has taken it since.
+                    Error::AlreadyReleased { pointer, size }
+                } else {
+                    Error::InteriorPointer { pointer, block, size }
+                }
             }
             (Kind::Stashed, _) => {
                 Error::AlreadyReleased { pointer, size: self.bytes(extent.granules) }

@@ -149,9 +149,9 @@ impl Heap {
     }
 
     /// Address of granule 0, and the tags of the runs that threads can stash; `None` if spans of this heap have no
-    /// owners.
+    /// owners, or it drains.
     pub(super) fn shared_runs(&self) -> Option<(NonNull<u8>, Tags)> {
-        self.slab().filter(|slab| slab.map().has_owners())?;
+        self.slab().filter(|slab| slab.map().has_owners() && !self.draining)?;
         Some((self.first, self.buddy.tags()))
     }
 

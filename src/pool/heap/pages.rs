@@ -67,14 +67,18 @@ impl Heap {
         /// Decay takes care of what stays free; this bounds what it can't keep up with.
         const DECAYING_SLACK: usize = 512 << 20;
         let purgeable = self.bytes(self.buddy.purgeable());
-        let decays = self.backing.is_some_and(|backing| (backing.decays)(purgeable));
-        let slack = if decays { DECAYING_SLACK } else { SLACK };
+        let slack = if self.decays(purgeable) { DECAYING_SLACK } else { SLACK };
         if purgeable > self.purge_above.max(slack + used / 4) {
             self.purge();
             // What the system refuses it would refuse again.
             let refused = self.bytes(self.buddy.purgeable());
             self.purge_above = if refused == 0 { 0 } else { refused + purgeable };
         }
+    }
+
+    /// Whether somebody will purge so many bytes, soon, if they stay free.
+    pub(in crate::pool) fn decays(&self, purgeable: usize) -> bool {
+        self.backing.is_some_and(|backing| (backing.decays)(purgeable))
     }
 
     /// Gives free pages back to the system, and says how many bytes.

@@ -47,8 +47,8 @@ pub(super) struct Inner<R: RelaxStrategy> {
     relax: PhantomData<fn() -> R>,
 }
 
-// SAFETY: the heaps are used through the set alone (P1), and whoever set a callback promised that any thread
-// may call it.
+// SAFETY: the heaps are used through the set alone (P1), whoever set a callback promised that any thread may call
+// it, and of a stash others than its thread use what is atomic, and what is set before it is enlisted.
 unsafe impl<R: RelaxStrategy> Send for Inner<R> {}
 
 impl<R: RelaxStrategy> Inner<R> {
@@ -118,6 +118,7 @@ impl<R: RelaxStrategy> Inner<R> {
 
     pub(super) fn remove_heap(&mut self, address: usize) -> Result<(), Error> {
         let heap = self.heap_holding(address)?;
+        self.empty_stashes();
         self.on_heap(heap, Heap::settle);
         let this = self.heaps.get(heap);
         if this.used_bytes() > 0 {
@@ -125,6 +126,7 @@ impl<R: RelaxStrategy> Inner<R> {
             let address = this.start();
             return Err(Error::HeapInUse { address, blocks: live.blocks, bytes: live.bytes });
         }
+        self.close_stashes(heap);
         self.forget_heap(heap);
         Ok(())
     }
@@ -153,6 +155,7 @@ impl<R: RelaxStrategy> Inner<R> {
         let heap = self.heap_holding(address)?;
         self.heaps.get_mut(heap).draining = true;
         self.leave_home(heap);
+        self.close_stashes(heap);
         self.on_heap(heap, Heap::settle);
         Ok(())
     }

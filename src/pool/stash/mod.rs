@@ -1,20 +1,26 @@
 //! Stashes: runs that a thread has released, at hand for its next ones without a lock.
 //!
-//! A stash notes where its runs are, and whose a run is says its tag: see `buddy::handover`. So the pool can take a
-//! run out of any stash, where memory is short or a run has been there for a while, and two notes of one run, as a
-//! double release by two threads may leave them, do no harm.
-//!
-//! A thread alone adds notes to its stash. The pool, under its lock, takes some away, and marks those that it has seen.
+//! A stash has notes of where its runs are; whose a run is says its tag: see `buddy::handover`. So the pool can take a
+//! run out of any stash, under its lock: where memory is short, where a run has been there for a while, or where
+//! nothing is to be allocated from the heap any more.
+
+mod note;
 
 use super::MemoryPool;
+use super::heap::Heap;
 use super::inner::Inner;
 use crate::buddy::{Granule, Order, Tags};
 use crate::slab::SPAN_GRANULE_SHIFT;
 use core::cell::Cell;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
+use note::Note;
 use spin::RelaxStrategy;
+
+mod atomic {
+    pub(super) use core::sync::atomic::AtomicU32;
+}
 
 /// The orders of the runs in a stash: from 16 KiB to 256 KiB. Smaller blocks are objects of spans.
 const LEAST: Order = Order(2);
@@ -27,42 +33,8 @@ const PAGE: usize = 1 << SPAN_GRANULE_SHIFT;
 /// Runs of each order.
 const PLACES: usize = 2;
 
-/// In a note: a round of decay has seen it.
-const SEEN: u32 = 1 << 31;
-
-/// Where a run is: one more than its granule, or 0.
-struct Note(AtomicU32);
-
-impl Note {
-    fn granule(note: u32) -> Option<Granule> {
-        Some(Granule((note & !SEEN).checked_sub(1)?))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.load(Relaxed) == 0
-    }
-
-    fn write(&self, granule: Granule) {
-        self.0.store(granule.0 + 1, Relaxed);
-    }
-
-    /// What it says, which it does not from now on.
-    fn take(&self) -> Option<Granule> {
-        let note = self.0.load(Relaxed);
-        if note != 0 {
-            self.0.store(0, Relaxed);
-        }
-        Note::granule(note)
-    }
-
-    /// The same for other threads than the stash's, if the note has been seen before; else it is seen now.
-    fn take_if_seen(&self) -> Option<Granule> {
-        let note = self.0.load(Relaxed);
-        let next = if note & SEEN == 0 { note | SEEN } else { 0 };
-        let taken = note != 0 && self.0.compare_exchange(note, next, Relaxed, Relaxed).is_ok();
-        Note::granule(note).filter(|_| taken && next == 0)
-    }
-}
+/// Bytes that a stash has at most.
+const MOST_BYTES: usize = PLACES * ((PAGE << (MOST.0 + 1)) - (PAGE << LEAST.0));
 
 /// See the module.
 pub(crate) struct Stash {
@@ -70,6 +42,10 @@ pub(crate) struct Stash {
     first: Cell<*mut u8>,
     tags: Cell<Tags>,
     notes: [[Note; PLACES]; ORDERS],
+    /// Whether it was told of what is put there to whoever sees to it that it decays.
+    watched: AtomicBool,
+    /// Nothing is put there any more, or taken out: the heap drains.
+    closed: AtomicBool,
     /// Runs that were taken out again.
     taken: AtomicU64,
     /// The next of the pool's stashes.
@@ -83,9 +59,16 @@ impl Stash {
             first: Cell::new(null_mut()),
             tags: Cell::new(Tags::EMPTY),
             notes: [const { [const { Note(AtomicU32::new(0)) }; PLACES] }; ORDERS],
+            watched: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             taken: AtomicU64::new(0),
             next: AtomicPtr::new(null_mut()),
         }
+    }
+
+    /// The tags of the runs that it may have; `None` if it may have none.
+    fn tags(&self) -> Option<Tags> {
+        (!self.closed.load(Relaxed)).then(|| self.tags.get())
     }
 
     fn notes_of(&self, order: Order) -> Option<&[Note; PLACES]> {
@@ -98,9 +81,9 @@ impl Stash {
         if bytes > PAGE << MOST.0 {
             return None;
         }
-        let order = Order::holding(bytes.div_ceil(PAGE) as u32);
-        let granules = self.notes_of(order)?.iter().rev().filter_map(Note::take);
-        let granule = granules.into_iter().find(|&granule| self.tags.get().take(granule, order))?;
+        let (tags, order) = (self.tags()?, Order::holding(bytes.div_ceil(PAGE) as u32));
+        let mut granules = self.notes_of(order)?.iter().rev().filter_map(Note::take).map(Granule);
+        let granule = granules.find(|&granule| tags.take(granule, order))?;
         self.taken.store(self.taken.load(Relaxed) + 1, Relaxed);
         Some((NonNull::new(self.address_of(granule))?, PAGE << order.0))
     }
@@ -118,21 +101,21 @@ impl Stash {
 
     /// Bytes of the live run that starts at `address`, if it is a single block of the heap whose runs are stashed.
     pub(crate) fn bytes_of_run(&self, address: usize) -> Option<usize> {
-        let order = self.tags.get().order_of(self.granule_at(address)?)?;
+        let order = self.tags()?.order_of(self.granule_at(address)?)?;
         Some(PAGE << order.0)
     }
 
     /// Stashes the run that starts at `address`, if there is such a one, without a note of it.
     fn stash(&self, address: usize) -> Option<(Granule, Order)> {
         let granule = self.granule_at(address)?;
-        Some((granule, self.tags.get().stash(granule, LEAST..=MOST)?))
+        Some((granule, self.tags()?.stash(granule, LEAST..=MOST)?))
     }
 
     /// Notes where a run is; false if there is no place.
     fn note(&self, granule: Granule, order: Order) -> bool {
         let place =
             self.notes_of(order).and_then(|notes| notes.iter().find(|note| note.is_empty()));
-        place.inspect(|place| place.write(granule)).is_some()
+        place.inspect(|place| place.write(granule.0)).is_some()
     }
 }
 
@@ -148,9 +131,14 @@ impl<R: RelaxStrategy> Inner<R> {
         })
     }
 
-    /// Makes a run of a stash free, if it still is in one.
-    fn reclaim(&mut self, stash: &Stash, granule: Granule) {
-        let address = stash.address_of(granule).addr();
+    /// Makes the runs free that `taken` says it has taken out of the notes of a stash, of those that still are there.
+    fn reclaim(&mut self, stash: &Stash, taken: impl Fn(&Note) -> Option<u32>) {
+        for granule in stash.notes.iter().flatten().filter_map(taken) {
+            self.reclaim_run(stash.address_of(Granule(granule)).addr());
+        }
+    }
+
+    fn reclaim_run(&mut self, address: usize) {
         if let Some(heap) = self.find(address)
             && let Some(granules) = self.heaps.get_mut(heap).reclaim_run(address)
         {
@@ -160,52 +148,45 @@ impl<R: RelaxStrategy> Inner<R> {
 
     /// Makes free what has been in a stash since the last round of decay but one.
     pub(super) fn decay_stashes(&mut self) {
-        for stash in self.stashes() {
-            stash
-                .notes
-                .iter()
-                .flatten()
-                .filter_map(Note::take_if_seen)
-                .for_each(|granule| self.reclaim(stash, granule));
-        }
+        self.stashes().for_each(|stash| self.reclaim(stash, Note::take_away_if_seen));
     }
 
     /// Makes free what is in stashes; says how many bytes.
     pub(super) fn empty_stashes(&mut self) -> usize {
         let used = self.used;
-        for stash in self.stashes() {
-            self.empty(stash);
-        }
+        self.stashes().for_each(|stash| self.reclaim(stash, Note::take_away));
         used - self.used
     }
 
-    /// Makes free the half of a stash's runs of an order that was there first.
+    /// Makes free the half of a stash's runs of an order that was there first. By the stash's thread.
     fn empty_half(&mut self, stash: &Stash, order: Order) {
         let Some(notes) = stash.notes_of(order) else { return };
         let (first, last) = notes.split_at(PLACES / 2);
-        first.iter().filter_map(Note::take).for_each(|granule| self.reclaim(stash, granule));
+        for granule in first.iter().filter_map(Note::take) {
+            self.reclaim_run(stash.address_of(Granule(granule)).addr());
+        }
         for (place, note) in first.iter().zip(last) {
             note.take().inspect(|&granule| place.write(granule));
         }
     }
 
-    fn empty(&mut self, stash: &Stash) {
-        stash
-            .notes
-            .iter()
-            .flatten()
-            .filter_map(Note::take)
-            .for_each(|granule| self.reclaim(stash, granule));
+    /// Bytes that may be in stashes, if anything is.
+    pub(super) fn stashed_bytes(&self) -> usize {
+        let notes = || self.stashes().flat_map(|stash| stash.notes.iter().flatten());
+        if notes().all(Note::is_empty) { 0 } else { self.stashes().count() * MOST_BYTES }
     }
 
-    /// Bytes of all runs in stashes.
-    pub(super) fn stashed_bytes(&self) -> usize {
-        let notes = self.stashes().flat_map(|stash| stash.notes.iter().zip(LEAST.0..));
-        let bytes = notes.map(|(notes, order)| {
-            notes.iter().filter(|note| !note.is_empty()).count()
-                << (SPAN_GRANULE_SHIFT + order as u32)
-        });
-        bytes.sum()
+    /// Nobody sees to it that what is put into stashes decays.
+    pub(super) fn forget_stashes(&self) {
+        self.stashes().for_each(|stash| stash.watched.store(false, Relaxed));
+    }
+
+    /// Lets stashes have no run of a heap any more.
+    pub(super) fn close_stashes(&mut self, heap: NonNull<Heap>) {
+        let heap = self.heaps.get(heap);
+        let of_heap = |stash: &&Stash| heap.holds(stash.first.get().addr());
+        self.stashes().filter(of_heap).for_each(|stash| stash.closed.store(true, Relaxed));
+        self.empty_stashes();
     }
 
     /// Runs that were allocated out of stashes.
@@ -224,6 +205,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             stash.first.set(first.as_ptr());
             stash.tags.set(tags);
         }
+        stash.closed.store(runs.is_none(), Relaxed);
         stash.next.store(inner.stashes, Relaxed);
         inner.stashes = core::ptr::from_ref(stash).cast_mut();
     }
@@ -236,11 +218,24 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             // There is a place now.
             stash.note(granule, order);
         }
+        if !stash.watched.load(Relaxed) {
+            self.watch(stash);
+        }
         true
+    }
+
+    /// Tells of what may be in stashes whoever sees to it that it decays.
+    #[cold]
+    fn watch(&self, stash: &Stash) {
+        let inner = self.lock();
+        stash.watched.store(true, Relaxed);
+        if let Some(heap) = inner.find(stash.first.get().addr()) {
+            inner.heaps.get(heap).decays(inner.stashes().count() * MOST_BYTES);
+        }
     }
 
     /// Gives back the runs of a stash.
     pub(crate) fn empty_stash(&self, stash: &Stash) {
-        self.lock().empty(stash);
+        self.lock().reclaim(stash, Note::take_away);
     }
 }
