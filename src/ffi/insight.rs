@@ -179,7 +179,9 @@ pub unsafe extern "C" fn hl_pool_walk(
 }
 
 /// Checks every invariant of the pool's books. ::HL_ERR_CORRUPTED if one does not hold, which
-/// hl_last_error_message() names. Other threads wait meanwhile. Cost: a step a granule.
+/// hl_last_error_message() names. Of a hardened pool also what was written beside a live block, or to one that waits
+/// in quarantine or is free: ::HL_ERR_OVERRUN, ::HL_ERR_UNDERRUN, ::HL_ERR_WRITTEN_AFTER_RELEASE. Other threads wait
+/// meanwhile. Cost: a step a granule; in a hardened pool all free memory is read.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_check(pool: *mut hl_pool) -> Status {
     // SAFETY: the caller hands in a live pool or null.

@@ -61,13 +61,15 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     ///
     /// # Errors
     /// `Corrupted`, with the first that does not hold. Of a hardened pool also `Overrun` and `Underrun`, with the
-    /// first live block that something wrote beside.
+    /// first live block that something wrote beside, and `WrittenAfterRelease`, with the first that waits or is free
+    /// and was written to; all of its free memory is read then.
     pub fn check(&self) -> Result<(), Error> {
         self.lock().check()?;
         if !self.has_armours() {
             return Ok(());
         }
-        self.first_wound().or_else(|| self.first_stain(self)).map_or(Ok(()), Err)
+        let written = self.first_wound().or_else(|| self.first_stain(self));
+        written.or_else(|| self.first_stain_of_free()).map_or(Ok(()), Err)
     }
 
     /// The first live block, of those that wear an armour, that something wrote beside.

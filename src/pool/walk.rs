@@ -5,6 +5,7 @@ use super::heap::Heap;
 use super::inner::Inner;
 use crate::buddy::{Extent, Granule, Kind};
 use crate::error::Error;
+use core::sync::atomic::Ordering::Acquire;
 use spin::RelaxStrategy;
 
 /// Whether a block is handed out.
@@ -69,6 +70,19 @@ impl Heap {
         (start.addr().get() >= address).then_some(block)
     }
 
+    /// See [`Inner::is_the_pools`].
+    fn is_the_pools(&self, address: usize) -> bool {
+        let extent = self.granule_at(address).and_then(|granule| self.extent_covering(granule));
+        extent.is_some_and(|extent| match extent.kind {
+            Kind::Free => true,
+            Kind::Run | Kind::Stashed => false,
+            Kind::Span => {
+                let span = self.slab().and_then(|slab| slab.span_of(extent));
+                span.is_some_and(|span| span.owner().load(Acquire).is_null())
+            }
+        })
+    }
+
     /// Used bytes of the granules `[start, end)`.
     fn used_between(&self, start: u32, end: u32) -> usize {
         let mut used = 0;
@@ -102,6 +116,12 @@ impl Heap {
 }
 
 impl<R: RelaxStrategy> Inner<R> {
+    /// Whether the free block that starts at `address` is neither in a stash nor in a span that has an owner, who may
+    /// allocate it without the lock.
+    pub(super) fn is_the_pools(&self, address: usize) -> bool {
+        self.find(address).is_some_and(|heap| self.heaps.get(heap).is_the_pools(address))
+    }
+
     pub(super) fn block_from(&self, address: usize) -> Option<BlockInfo> {
         let mut address = address;
         loop {

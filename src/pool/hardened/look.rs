@@ -2,7 +2,7 @@
 
 use super::super::{BlockInfo, BlockState, MemoryPool};
 use super::Bare;
-use crate::armour::{Damaged, HEADER, Region, Worn, Wound};
+use crate::armour::{Damaged, HEADER, Region, Worn, Wound, first_nonzero};
 use crate::error::Error;
 use core::ptr::NonNull;
 use core::sync::atomic::{Ordering::Acquire, fence};
@@ -20,6 +20,27 @@ impl<R: RelaxStrategy> MemoryPool<R> {
                 Some(Error::WrittenAfterRelease { pointer: block + offset, block })
             })
         })
+    }
+
+    /// What something wrote to the first free block of a hardened pool, of those that are allocated under the lock alone
+    /// (N1).
+    pub(in super::super) fn first_stain_of_free(&self) -> Option<Error> {
+        let mut address = 0;
+        while self.is_hardened() {
+            let inner = self.lock();
+            let block = inner.block_from(address)?;
+            let start = block.address.addr();
+            address = start + block.size;
+            if block.state != BlockState::Free || !inner.is_the_pools(start) {
+                continue;
+            }
+            let region = Region { start: NonNull::new(block.address)?, len: block.size };
+            // SAFETY: the block is free, so it can be read; and under the lock it stays free.
+            if let Some(offset) = unsafe { first_nonzero(region) } {
+                return Some(Error::WrittenAfterRelease { pointer: start + offset, block: start });
+            }
+        }
+        None
     }
 
     /// A block as a walk over bare blocks finds it, as its user knows it. Under the lock.
