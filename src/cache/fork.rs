@@ -41,6 +41,7 @@ pub unsafe fn after_fork_in_parent() {
 pub unsafe fn after_fork_in_child() {
     // SAFETY: the caller's promise.
     unsafe { after_fork_in_parent() };
+    default_pool().forget_callbacks();
     system::after_fork_in_child();
     let own: *const Cache = tls::get();
     let mut at = NonNull::new(caches::lock().newest);

@@ -34,6 +34,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         }
     }
 
+    /// In the child of a fork: what ran in the parent's other threads does not run here.
+    pub(crate) fn forget_callbacks(&self) {
+        self.lock().callbacks = 0;
+    }
+
     /// Takes the pool's locks alone.
     pub(crate) fn lock_for_fork(&self) {
         core::mem::forget(self.growth.lock());

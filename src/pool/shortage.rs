@@ -124,7 +124,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             return None;
         }
         let result = callback();
-        self.lock().callbacks -= 1;
+        let mut inner = self.lock();
+        // Not below 0 in the child, if the callback has forked.
+        inner.callbacks = inner.callbacks.saturating_sub(1);
         Some(result)
     }
 }
