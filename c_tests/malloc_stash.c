@@ -122,10 +122,22 @@ static void released_memory_helps_at_the_limit(void) {
     while (count > 0) {
         free(blocks[--count]);
     }
-    void *large = malloc(2 * BLOCK);
+    char *large = malloc(BLOCK);
+    CHECK(large != NULL);
+    free(malloc(SIZE));
+    large = realloc(large, 3 * BLOCK);
     CHECK(large != NULL);
     free(large);
     CHECK_EQUAL(set_limit(pool, 0), HL_OK);
+}
+
+/* However strongly it is aligned. */
+static void a_small_block_gets_no_large_run(void) {
+    free(malloc(2 * BLOCK));
+    void *block = aligned_alloc(2 * BLOCK, 9000);
+    CHECK((uintptr_t)block % (2 * BLOCK) == 0);
+    CHECK(malloc_usable_size(block) < BLOCK);
+    free(block);
 }
 
 static void a_draining_heap_serves_nothing_more(void) {
@@ -194,6 +206,7 @@ int main(int argc, char **argv) {
         what_a_thread_leaves_is_given_back();
         what_is_taken_out_meanwhile_is_not_lost();
         released_memory_helps_at_the_limit();
+        a_small_block_gets_no_large_run();
     }
     threads_exchange_blocks();
     if (!exchange) {

@@ -441,9 +441,11 @@ pub unsafe fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<No
     match default_pool().resize_where_it_is(address, size)? {
         None => Ok(block),
         Some(old_size) if size > old_size => {
-            let new = alloc(size).map_or_else(|| alloc_slow(Wanted::bytes(size)), Ok)?;
-            // SAFETY: passed on to the caller.
-            unsafe { replace(block, new, old_size, || release_bare(block)) }
+            match alloc(size).map_or_else(|| alloc_slow(Wanted::bytes(size)), Ok) {
+                // SAFETY: passed on to the caller.
+                Ok(new) => unsafe { replace(block, new, old_size, || release_bare(block)) },
+                Err(error) => default_pool().resize_at_last(block, size, error),
+            }
         }
         // SAFETY: passed on to the caller.
         Some(_) => unsafe { default_pool().resize(block, size) },

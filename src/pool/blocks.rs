@@ -209,7 +209,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         }
         let Some(old_size) = self.resize_where_it_is(address, size)? else { return Ok(block) };
         let new = if size > old_size {
-            self.alloc(size)?
+            match self.alloc(size) {
+                Ok(new) => new,
+                Err(error) => return self.resize_at_last(block, size, error),
+            }
         } else {
             // Smaller, and too much smaller to stay: but no reason to ask anybody for memory.
             let new = self.lock().alloc(Request { size, alignment: MIN_ALIGNMENT });
@@ -221,6 +224,18 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes; the old one is the
         // caller's to give up.
         unsafe { self.replace(block, new, old_size.min(size)) }
+    }
+
+    /// Makes a block without an armour hold more bytes where it is, if what was done for want of memory lets it;
+    /// else says what is wanting.
+    #[cold]
+    pub(crate) fn resize_at_last(
+        &self,
+        block: NonNull<u8>,
+        size: usize,
+        error: Error,
+    ) -> Result<NonNull<u8>, Error> {
+        self.resize_where_it_is(block.addr().get(), size)?.map_or(Ok(block), |_| Err(error))
     }
 
     /// Makes a block without an armour hold `size` bytes where it is, or else says how many it has.

@@ -50,8 +50,13 @@ impl<R: RelaxStrategy> Inner<R> {
 
     /// What to call because free bytes have fallen below the threshold.
     pub(super) fn low_memory_due(&mut self) -> Option<(Callback<LowMemoryFn<R>>, usize)> {
+        let threshold = self.low_memory_threshold;
+        if self.free_bytes() >= threshold || !self.low_memory_armed {
+            return None;
+        }
+        self.empty_stashes();
         let free = self.free_bytes();
-        if free >= self.low_memory_threshold || !self.low_memory_armed {
+        if free >= threshold {
             return None;
         }
         self.low_memory_armed = false;

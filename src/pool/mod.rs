@@ -255,7 +255,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// # Errors
     /// `HeapUnknown`.
     pub fn drain_heap(&self, address: *const u8) -> Result<(), Error> {
-        self.lock().drain_heap(address.addr())
+        self.lock().drain_heap(address.addr())?;
+        if self.has_armours() {
+            self.empty_rack();
+        }
+        Ok(())
     }
 
     /// Releases every block at once. The heaps stay, drained ones are in use again. Cost: a step a block.

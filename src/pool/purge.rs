@@ -27,8 +27,8 @@ impl<R: RelaxStrategy> Inner<R> {
         more
     }
 
-    /// Bytes that could be purged, free or, at most, in stashes.
-    fn purgeable(&self) -> usize {
+    /// Bytes that could be purged, free or in stashes.
+    pub(super) fn purgeable(&self) -> usize {
         let free: usize = self.heaps.iter().map(|heap| self.heaps.get(heap).purgeable()).sum();
         free + self.stashed_bytes()
     }
@@ -61,8 +61,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.lock().decay()
     }
 
-    /// Calls `is_last`, under the lock, with the bytes that could be purged, free or, at most, in stashes. If it says so,
-    /// who does the rounds has to be told again of what is put into stashes.
+    /// Calls `is_last`, under the lock, with the bytes that could be purged, free or in stashes. If it says so, who does
+    /// the rounds has to be told again of what is put into stashes.
     pub(crate) fn end_decay(&self, is_last: impl FnOnce(usize) -> bool) -> bool {
         let inner = self.lock();
         let is_last = is_last(inner.purgeable());

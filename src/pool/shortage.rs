@@ -43,12 +43,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let mut tried = Tried::default();
         loop {
             let mut inner = self.lock();
-            let mut block = inner.alloc(request);
-            // Also of what callbacks have released.
-            if block.is_none() && inner.empty_stashes() > 0 {
-                block = inner.alloc(request);
-            }
-            if let Some(block) = block {
+            if let Some(block) = inner.alloc_also_stashed(request) {
                 self.warn_if_due(inner);
                 return Ok(block);
             }

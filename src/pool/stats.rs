@@ -81,6 +81,17 @@ pub(super) struct LiveCounts {
     pub(super) allocations: u64,
 }
 
+/// The most that statistics have told since a heap was last removed: while threads use their stashes it may be more than
+/// what is counted, and is never more than is true.
+pub(super) struct Told {
+    allocations: u64,
+    releases: u64,
+}
+
+impl Told {
+    pub(super) const NOTHING: Told = Told { allocations: 0, releases: 0 };
+}
+
 impl Heap {
     /// Cost: a step an extent of the heap.
     pub(super) fn live_counts(&self) -> LiveCounts {
@@ -130,6 +141,8 @@ impl<R: RelaxStrategy> Inner<R> {
             free_bytes: self.free_bytes(),
             failures: self.failures,
             misuses: self.misuses,
+            // First: what is taken out of a stash meanwhile may be live, and not counted here.
+            allocations: self.taken_out_of_stashes(),
             limit: (self.limit != NO_LIMIT).then_some(self.limit),
             ..PoolStats::default()
         };
@@ -143,8 +156,7 @@ impl<R: RelaxStrategy> Inner<R> {
             stats.live_bytes += live.bytes;
             stats.allocations += live.allocations;
         });
-        stats.allocations += self.taken_out_of_stashes();
-        stats.releases = stats.allocations - stats.live_blocks as u64;
+        stats.releases = stats.allocations.saturating_sub(stats.live_blocks as u64);
         stats
     }
 }
@@ -185,7 +197,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             (take_off(live, self.waiting(&inner)), self.taken_from_rack(&inner));
         stats.allocations += reused;
         stats.releases += waiting + reused;
-        stats
+        let Told { allocations, releases } = &mut inner.told;
+        *allocations = stats.allocations.max(*allocations);
+        *releases = stats.releases.max(*releases);
+        PoolStats { allocations: *allocations, releases: *releases, ..stats }
     }
 
     /// What the heap has now whose region holds `address`. Cost: a step a span and run, and a free block.

@@ -9,7 +9,7 @@ mod objects;
 pub use objects::{alloc_at_once, release_at_once};
 
 use super::{Cache, caches, counted, own, own_object, release_bare, tls};
-use crate::armour::{Key, MOST_UNGUARDED, Quarantine, Region, first_nonzero};
+use crate::armour::{Key, Quarantine, Region, first_nonzero};
 use crate::error::{Error, Origin};
 use crate::pool::{Bare, Claim, Fault, MIN_ALIGNMENT, Request, Wanted};
 use crate::sampled::{self, Record};
@@ -60,7 +60,6 @@ impl Bare for Own {
         let fits = size <= MAX_OBJECT && alignment <= MIN_ALIGNMENT;
         match fits.then(|| own_object(size, take)).flatten() {
             Some(object) => Ok((object, false)),
-            None if size > MOST_UNGUARDED => default_pool().take(request, may_ask),
             None => match tls::get().stash.take(size, alignment) {
                 Some((start, len)) => Ok((Region { start, len }, false)),
                 None => default_pool().take(request, may_ask),

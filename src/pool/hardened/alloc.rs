@@ -1,6 +1,6 @@
 //! Allocation: a bare block, what was written to it since its release, and its armour.
 
-use super::{Bare, Guards, Wanted, found};
+use super::{Bare, Guards, Rack, Wanted, found};
 use crate::armour::{self, HEADER, MOST_UNGUARDED, PAGE, Region, Suit};
 use crate::error::Error;
 use crate::pool::MemoryPool;
@@ -46,13 +46,14 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         bare: &impl Bare,
         wanted: Wanted,
     ) -> Result<NonNull<u8>, Error> {
-        self.alloc_from(wanted, |request| {
-            bare.take(request, false).or_else(|_| {
+        self.alloc_from(wanted, |request, is_guarded| {
+            let take = |may_ask| self.take_from(bare, request, is_guarded, may_ask);
+            take(false).or_else(|_| {
                 // What waits in quarantine may be what is missing.
                 if request.size <= self.lock().capacity {
                     self.empty_quarantine(bare);
                 }
-                bare.take(request, true)
+                take(true)
             })
         })
     }
@@ -63,17 +64,30 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         bare: &impl Bare,
         wanted: Wanted,
     ) -> Result<NonNull<u8>, Error> {
-        self.alloc_from(wanted, |request| bare.take(request, false))
+        self.alloc_from(wanted, |request, is_guarded| {
+            self.take_from(bare, request, is_guarded, false)
+        })
+    }
+
+    /// A bare block; of the pool itself if it is to be guarded (see [`Bare`]).
+    fn take_from(
+        &self,
+        bare: &impl Bare,
+        request: Request,
+        is_guarded: bool,
+        may_ask: bool,
+    ) -> Result<(Region, bool), Error> {
+        if is_guarded { self.take(request, may_ask) } else { bare.take(request, may_ask) }
     }
 
     fn alloc_from(
         &self,
         wanted: Wanted,
-        take: impl FnOnce(Request) -> Result<(Region, bool), Error>,
+        take: impl FnOnce(Request, bool) -> Result<(Region, bool), Error>,
     ) -> Result<NonNull<u8>, Error> {
         let Wanted { size, alignment, origin, zeroed } = wanted;
         if !self.is_hardened() {
-            let (block, fresh) = take(Request { size, alignment })?;
+            let (block, fresh) = take(Request { size, alignment }, false)?;
             if zeroed && !fresh {
                 // SAFETY: the block is ours, and has so many bytes.
                 unsafe { block.start.write_bytes(0, size) };
@@ -82,18 +96,18 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         }
         let too_large = Error::SizeOverflow { count: 1, size };
         let bytes = armour::bytes_for(size, alignment).ok_or(too_large)?;
-        let request = if bytes > MOST_UNGUARDED
+        let (request, is_guarded) = if bytes > MOST_UNGUARDED
             && let Some(guards) = self.armoury().guards
         {
             let bytes = armour::guarded_bytes_for(size, alignment).ok_or(too_large)?;
             if let Some(user) = self.take_from_rack(guards, bytes, wanted) {
                 return Ok(user);
             }
-            Request { size: bytes, alignment: PAGE }
+            (Request { size: bytes, alignment: PAGE }, true)
         } else {
-            Request { size: bytes, alignment }
+            (Request { size: bytes, alignment }, false)
         };
-        let (block, fresh) = take(request).map_err(|error| error.about(size))?;
+        let (block, fresh) = take(request, is_guarded).map_err(|error| error.about(size))?;
         let suit = self.suit(block);
         if !fresh {
             if !suit.guarded {
@@ -124,6 +138,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             // What was the user's was zeroed before it was closed. Nothing has looked at what was not.
             let wiped = suit.look().map_or(0, |worn| suit.used(worn.user, worn.size).len);
             if !(guards.open)(used.start, used.len) {
+                self.rack(Rack::take_back);
                 self.give_back(self, block);
                 return None;
             }

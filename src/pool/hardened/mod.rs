@@ -195,7 +195,7 @@ impl<R: RelaxStrategy> Bare for MemoryPool<R> {
             self.alloc_slow(request)?
         } else {
             let mut inner = self.lock();
-            let fresh = inner.alloc(request).ok_or_else(|| inner.refusal(request))?;
+            let fresh = inner.alloc_also_stashed(request).ok_or_else(|| inner.refusal(request))?;
             let due = inner.low_memory_due();
             drop(inner);
             self.warn(due);

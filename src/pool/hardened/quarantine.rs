@@ -49,12 +49,22 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         f(unsafe { &mut *self.armoury().rack.get() })
     }
 
+    /// Hangs a closed block on the rack, and lets one out if it needs its place; the block itself if its heap drains.
+    fn hang(&self, block: Region) -> Option<Region> {
+        let inner = self.lock();
+        if inner.drains(block.start.addr().get()) {
+            return Some(block);
+        }
+        // SAFETY: it is used under the lock alone.
+        unsafe { &mut *self.armoury().rack.get() }.hang(block)
+    }
+
     /// Hangs a block that has left the quarantine on the rack, if its pages are closed, or gives it back, bare.
     pub(crate) fn discharge(&self, bare: &impl Bare, block: Region) {
         let suit = self.suit(block);
         // SAFETY: the block is retired, and its header can be read.
         let hangs = suit.guarded && unsafe { suit.look() }.is_ok_and(|worn| worn.is_closed);
-        let out = if hangs { self.rack(|rack| rack.hang(block)) } else { Some(block) };
+        let out = if hangs { self.hang(block) } else { Some(block) };
         if let Some(block) = out {
             self.give_back(bare, block);
         }

@@ -42,6 +42,11 @@ impl Rack {
         block
     }
 
+    /// What was taken last is not used.
+    pub(super) fn take_back(&mut self) {
+        self.taken -= 1;
+    }
+
     /// Lets a block out.
     pub(super) fn pop(&mut self) -> Option<Region> {
         self.places.iter_mut().find_map(Option::take)

@@ -12,6 +12,7 @@ use super::heaps::Heaps;
 use super::limits::{Callback, GrowFn, LowMemoryFn, NO_LIMIT};
 use super::registry;
 use super::stash::Stash;
+use super::stats::Told;
 use crate::error::Error;
 use crate::slab::Refused;
 use core::marker::PhantomData;
@@ -34,6 +35,7 @@ pub(super) struct Inner<R: RelaxStrategy> {
     pub(super) generation: u64,
     pub(super) failures: u64,
     pub(super) misuses: u64,
+    pub(super) told: Told,
     pub(super) low_memory: Option<Callback<LowMemoryFn<R>>>,
     pub(super) low_memory_threshold: usize,
     pub(super) low_memory_armed: bool,
@@ -65,6 +67,7 @@ impl<R: RelaxStrategy> Inner<R> {
             generation: 0,
             failures: 0,
             misuses: 0,
+            told: Told::NOTHING,
             low_memory: None,
             low_memory_threshold: 0,
             low_memory_armed: true,
@@ -141,6 +144,7 @@ impl<R: RelaxStrategy> Inner<R> {
         let this = self.heaps.get(heap);
         self.capacity -= this.capacity_bytes();
         self.used -= this.used_bytes();
+        self.told = Told::NOTHING;
         registry::unregister::<R>(this.entry());
         let reservation = this.reservation();
         self.heaps.remove(heap);
@@ -158,6 +162,11 @@ impl<R: RelaxStrategy> Inner<R> {
         self.close_stashes(heap);
         self.on_heap(heap, Heap::settle);
         Ok(())
+    }
+
+    /// Whether nothing more is allocated from the heap that holds `address`.
+    pub(super) fn drains(&self, address: usize) -> bool {
+        self.find(address).is_some_and(|heap| self.heaps.get(heap).draining)
     }
 
     pub(super) fn reset(&mut self) {

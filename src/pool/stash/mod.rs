@@ -7,14 +7,14 @@
 mod note;
 
 use super::MemoryPool;
-use super::heap::Heap;
+use super::heap::{Fresh, Heap, Request};
 use super::inner::Inner;
 use crate::buddy::{Granule, Order, Tags};
 use crate::slab::SPAN_GRANULE_SHIFT;
 use core::cell::Cell;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
 use note::Note;
 use spin::RelaxStrategy;
 
@@ -33,17 +33,14 @@ const PAGE: usize = 1 << SPAN_GRANULE_SHIFT;
 /// Runs of each order.
 const PLACES: usize = 2;
 
-/// Bytes that a stash has at most.
-const MOST_BYTES: usize = PLACES * ((PAGE << (MOST.0 + 1)) - (PAGE << LEAST.0));
-
 /// See the module.
 pub(crate) struct Stash {
     /// Address of granule 0 of the heap whose runs are stashed, and its tags.
     first: Cell<*mut u8>,
     tags: Cell<Tags>,
     notes: [[Note; PLACES]; ORDERS],
-    /// Whether it was told of what is put there to whoever sees to it that it decays.
-    watched: AtomicBool,
+    /// A bit for each order: whether who sees to it that runs decay was told of one of them.
+    told: AtomicU8,
     /// Nothing is put there any more, or taken out: the heap drains.
     closed: AtomicBool,
     /// Runs that were taken out again.
@@ -59,7 +56,7 @@ impl Stash {
             first: Cell::new(null_mut()),
             tags: Cell::new(Tags::EMPTY),
             notes: [const { [const { Note(AtomicU32::new(0)) }; PLACES] }; ORDERS],
-            watched: AtomicBool::new(false),
+            told: AtomicU8::new(0),
             closed: AtomicBool::new(false),
             taken: AtomicU64::new(0),
             next: AtomicPtr::new(null_mut()),
@@ -77,11 +74,13 @@ impl Stash {
 
     /// Takes a run of at least `size` bytes with that alignment, and says how many it has.
     pub(crate) fn take(&self, size: usize, alignment: usize) -> Option<(NonNull<u8>, usize)> {
-        let bytes = size.max(alignment);
-        if bytes > PAGE << MOST.0 {
+        if size > PAGE << MOST.0 {
             return None;
         }
-        let (tags, order) = (self.tags()?, Order::holding(bytes.div_ceil(PAGE) as u32));
+        let (tags, order) = (self.tags()?, Order::holding(size.div_ceil(PAGE) as u32));
+        if alignment > PAGE << order.0 {
+            return None;
+        }
         let mut granules = self.notes_of(order)?.iter().rev().filter_map(Note::take).map(Granule);
         let granule = granules.find(|&granule| tags.take(granule, order))?;
         self.taken.store(self.taken.load(Relaxed) + 1, Relaxed);
@@ -170,15 +169,26 @@ impl<R: RelaxStrategy> Inner<R> {
         }
     }
 
-    /// Bytes that may be in stashes, if anything is.
+    /// Bytes in stashes.
     pub(super) fn stashed_bytes(&self) -> usize {
-        let notes = || self.stashes().flat_map(|stash| stash.notes.iter().flatten());
-        if notes().all(Note::is_empty) { 0 } else { self.stashes().count() * MOST_BYTES }
+        let notes = self.stashes().flat_map(|stash| stash.notes.iter().zip(LEAST.0..));
+        let bytes = notes.map(|(notes, order)| {
+            notes.iter().filter(|note| !note.is_empty()).count() * (PAGE << order)
+        });
+        bytes.sum()
     }
 
-    /// Nobody sees to it that what is put into stashes decays.
+    /// Who sees to it that runs decay has to be told of those in stashes.
     pub(super) fn forget_stashes(&self) {
-        self.stashes().for_each(|stash| stash.watched.store(false, Relaxed));
+        self.stashes().for_each(|stash| stash.told.store(0, Relaxed));
+    }
+
+    /// Allocates a block, of the memory in stashes if there is no other.
+    pub(super) fn alloc_also_stashed(&mut self, request: Request) -> Option<Fresh> {
+        match self.alloc(request) {
+            None if self.empty_stashes() > 0 => self.alloc(request),
+            block => block,
+        }
     }
 
     /// Lets stashes have no run of a heap any more.
@@ -218,19 +228,21 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             // There is a place now.
             stash.note(granule, order);
         }
-        if !stash.watched.load(Relaxed) {
-            self.watch(stash);
+        let told = stash.told.load(Relaxed);
+        if told & 1 << order.0 == 0 {
+            self.tell(stash, told | 1 << order.0);
         }
         true
     }
 
-    /// Tells of what may be in stashes whoever sees to it that it decays.
+    /// Tells who sees to it that runs decay how much there is that may. If it is too little, and a stash gets another
+    /// run of an order later, they may be as much again.
     #[cold]
-    fn watch(&self, stash: &Stash) {
+    fn tell(&self, stash: &Stash, told: u8) {
         let inner = self.lock();
-        stash.watched.store(true, Relaxed);
+        stash.told.store(told, Relaxed);
         if let Some(heap) = inner.find(stash.first.get().addr()) {
-            inner.heaps.get(heap).decays(inner.stashes().count() * MOST_BYTES);
+            inner.heaps.get(heap).decays(inner.purgeable());
         }
     }
 

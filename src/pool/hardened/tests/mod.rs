@@ -285,6 +285,21 @@ fn a_block_on_the_rack_that_does_not_open_is_given_back_later() {
 }
 
 #[test]
+fn nothing_of_a_draining_heap_hangs_on_the_rack() {
+    with_guarded_pool(Some(&PRETENDED), &[64 << 20, 64 << 20], |pool| {
+        let last = pool.alloc(150_000).unwrap();
+        let blocks = racked(pool);
+        let hanging = || pool.rack(|rack| rack.iter().count());
+        pool.drain_heap(last.as_ptr()).unwrap();
+        assert_eq!(hanging(), 0);
+        release(pool, last).unwrap();
+        pool.remove_heap(last.as_ptr()).unwrap();
+        let others = racked(pool);
+        assert!(others.iter().all(|other| !blocks.contains(other)));
+    });
+}
+
+#[test]
 fn a_released_block_whose_pages_do_not_close_does_not_wait() {
     with_guarded_pool(Some(&PRETENDED), &[64 << 20], |pool| {
         let block = pool.alloc(150_000).unwrap();
