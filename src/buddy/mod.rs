@@ -10,9 +10,9 @@
 //! ```
 //!
 //! A *run* is an allocation of any number of granules in a row. It is the canonical sequence of aligned blocks,
-//! its *pieces*: the first one's granule is tagged `Run`, those of the others `Piece`. One that was released and is *stashed*
-//! is tagged `Stashed`, and as much in use otherwise; see `handover`. A *span* is a single
-//! block of which every granule is tagged, so that its head is found from any address inside in constant time.
+//! its *pieces*: the first one's granule is tagged `Run`, those of the others `Piece`. One that was released and is
+//! *stashed* is tagged `Stashed`, and is in use otherwise; see `handover`. A *span* is a single block of which every
+//! granule is tagged, so that its head is found from any address inside in constant time.
 //!
 //! Invariants, for the granules `[0, end)`:
 //! - U1: the heads (granules tagged anything but `Inside`) cut the heap into blocks: a head of order `k` is

@@ -39,7 +39,7 @@ pub(crate) struct Stash {
     first: Cell<*mut u8>,
     tags: Cell<Tags>,
     notes: [[Note; PLACES]; ORDERS],
-    /// A bit for each order: whether who sees to it that runs decay was told of one of them.
+    /// A bit for each order of which a run was told of to who sees to it that they decay.
     told: AtomicU8,
     /// Nothing is put there any more, or taken out: the heap drains.
     closed: AtomicBool,
@@ -130,9 +130,9 @@ impl<R: RelaxStrategy> Inner<R> {
         })
     }
 
-    /// Makes the runs free that `taken` says it has taken out of the notes of a stash, of those that still are there.
-    fn reclaim(&mut self, stash: &Stash, taken: impl Fn(&Note) -> Option<u32>) {
-        for granule in stash.notes.iter().flatten().filter_map(taken) {
+    /// Makes free what `take` takes out of the notes of a stash, as far as it still is in one.
+    fn reclaim(&mut self, stash: &Stash, take: impl Fn(&Note) -> Option<u32>) {
+        for granule in stash.notes.iter().flatten().filter_map(take) {
             self.reclaim_run(stash.address_of(Granule(granule)).addr());
         }
     }
@@ -235,8 +235,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         true
     }
 
-    /// Tells who sees to it that runs decay how much there is that may. If it is too little, and a stash gets another
-    /// run of an order later, they may be as much again.
+    /// Tells who sees to it that runs decay how much there is. It is told of the first run of each order in a stash, so
+    /// that there may be twice as much later.
     #[cold]
     fn tell(&self, stash: &Stash, told: u8) {
         let inner = self.lock();
