@@ -35,8 +35,8 @@ pub use hardened::{
 
 use crate::error::Error;
 use crate::pool::MIN_ALIGNMENT;
-use crate::pool::Stash;
 pub use crate::pool::{Claim, Fault, Wanted, set_found_handler};
+use crate::pool::{Stash, replace};
 use crate::sampled;
 pub use crate::sampled::{Record, Trace, TraceFn, set_tracer};
 pub use crate::slab::MAX_OBJECT;
@@ -443,32 +443,15 @@ pub unsafe fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<No
         Some(old_size) if size > old_size => {
             match alloc(size).map_or_else(|| alloc_slow(Wanted::bytes(size)), Ok) {
                 // SAFETY: passed on to the caller.
-                Ok(new) => unsafe { replace(block, new, old_size, || release_bare(block)) },
+                Ok(new) => unsafe {
+                    replace(block, new, old_size, |block| release_slow(block, claim))
+                },
                 Err(error) => default_pool().resize_at_last(block, size, error),
             }
         }
         // SAFETY: passed on to the caller.
         Some(_) => unsafe { default_pool().resize(block, size) },
     }
-}
-
-/// Copies the first bytes of a block to a new one, and releases it.
-///
-/// # Safety
-/// Both blocks are live and have so many bytes. Nobody knows the new one.
-unsafe fn replace(
-    block: NonNull<u8>,
-    new: NonNull<u8>,
-    bytes: usize,
-    release: impl FnOnce() -> Result<(), Error>,
-) -> Result<NonNull<u8>, Error> {
-    // SAFETY: the caller's promise; live blocks don't overlap.
-    unsafe { new.copy_from_nonoverlapping(block, bytes) };
-    // It fails if somebody has released the block meanwhile, against the caller's promise.
-    release().map(|()| new).inspect_err(|_| {
-        // SAFETY: nobody knows the new block.
-        let _ = unsafe { release_slow(new, Claim::POOL) };
-    })
 }
 
 /// Moves a sampled block.
@@ -485,7 +468,7 @@ unsafe fn resize_sampled(
     let old_size = counted(sampled::size(address))?;
     let new = alloc_slow(Wanted::bytes(size))?;
     // SAFETY: both blocks are live, and have so many bytes; the rest is the caller's promise.
-    unsafe { replace(block, new, old_size.min(size), || counted(sampled::release(address, claim))) }
+    unsafe { replace(block, new, old_size.min(size), |block| release_slow(block, claim)) }
 }
 
 /// Bytes that may be used of a live block, as `MemoryPool::usable_size` says.

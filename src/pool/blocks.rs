@@ -258,27 +258,18 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         Ok(Some(live.size))
     }
 
-    /// Copies the first bytes of a block to a new one, and releases it. It is the caller's until then, so it can be
-    /// copied without the lock.
+    /// [`replace`], of blocks of this pool.
     ///
     /// # Safety
-    /// As for [`MemoryPool::release`]; both blocks have that many bytes, and nobody else knows the new one.
+    /// As for [`replace`].
     pub(super) unsafe fn replace(
         &self,
         block: NonNull<u8>,
         new: NonNull<u8>,
         bytes: usize,
     ) -> Result<NonNull<u8>, Error> {
-        // SAFETY: the caller's promise; two live blocks don't overlap.
-        unsafe { new.copy_from_nonoverlapping(block, bytes) };
         // SAFETY: the caller's promise.
-        if let Err(error) = unsafe { self.release(block) } {
-            // Somebody released it meanwhile, against the caller's promise.
-            // SAFETY: nobody knows the new block.
-            let _ = unsafe { self.release(new) };
-            return Err(error);
-        }
-        Ok(new)
+        unsafe { replace(block, new, bytes, |block| self.release(block)) }
     }
 
     /// Gives back what can be given back of a live block that stays where it is.
@@ -315,6 +306,24 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     pub(crate) fn try_owns(&self, address: usize) -> Option<bool> {
         Some(self.inner.try_lock()?.owns(address))
     }
+}
+
+/// Copies the first bytes of a block to a new one, and releases it by `release`. It is the caller's until then, so it
+/// can be copied without the lock.
+///
+/// # Safety
+/// Both blocks are live and have that many bytes, the old one is the caller's to give up, and nobody else knows the new
+/// one.
+pub(crate) unsafe fn replace(
+    block: NonNull<u8>,
+    new: NonNull<u8>,
+    bytes: usize,
+    release: impl Fn(NonNull<u8>) -> Result<(), Error>,
+) -> Result<NonNull<u8>, Error> {
+    // SAFETY: the caller's promise; two live blocks don't overlap.
+    unsafe { new.copy_from_nonoverlapping(block, bytes) };
+    // It fails if somebody has released the block meanwhile, against the caller's promise.
+    release(block).map(|()| new).inspect_err(|_| _ = release(new))
 }
 
 /// The C names over raw pointers; null stands for no block.

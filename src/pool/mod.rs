@@ -30,6 +30,7 @@ mod stats;
 mod tests;
 mod walk;
 
+pub(crate) use blocks::replace;
 pub use hardened::set_found_handler;
 pub(crate) use hardened::{Armoury, Bare, Guards, MOST_CHECKED, Rack, Roll};
 pub use hardened::{Claim, Fault, Wanted};
