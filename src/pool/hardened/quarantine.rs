@@ -42,21 +42,22 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         unsafe { (guards.close)(open.start, open.len) }
     }
 
-    /// Does something to the rack.
+    /// Does something to the rack, under the lock.
     pub(super) fn rack<T>(&self, f: impl FnOnce(&mut Rack) -> T) -> T {
-        let _inner = self.lock();
+        self.rack_and(|rack, _| f(rack))
+    }
+
+    fn rack_and<T>(&self, f: impl FnOnce(&mut Rack, &Inner<R>) -> T) -> T {
+        let inner = self.lock();
         // SAFETY: it is used under the lock alone.
-        f(unsafe { &mut *self.armoury().rack.get() })
+        f(unsafe { &mut *self.armoury().rack.get() }, &inner)
     }
 
     /// Hangs a closed block on the rack, and lets one out if it needs its place; the block itself if its heap drains.
     fn hang(&self, block: Region) -> Option<Region> {
-        let inner = self.lock();
-        if inner.drains(block.start.addr().get()) {
-            return Some(block);
-        }
-        // SAFETY: it is used under the lock alone.
-        unsafe { &mut *self.armoury().rack.get() }.hang(block)
+        self.rack_and(|rack, inner| {
+            if inner.drains(block.start.addr().get()) { Some(block) } else { rack.hang(block) }
+        })
     }
 
     /// Hangs a block that has left the quarantine on the rack, if its pages are closed, or gives it back, bare.
