@@ -568,7 +568,7 @@ hl_status hl_drain_heap(struct hl_pool *pool,
  * system if it came from there. Other threads may use the pool meanwhile.
  *
  * ::HL_ERR_HEAP_UNKNOWN; ::HL_ERR_HEAP_IN_USE while it has live blocks, how many and of how many bytes
- * hl_last_error_message() says.
+ * hl_last_error_message() says, and for ever if it is the one that `malloc` began with.
  */
 hl_status hl_remove_heap(struct hl_pool *pool,
                          void *memory);

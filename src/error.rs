@@ -208,7 +208,7 @@ pub enum Error {
         /// The address.
         address: usize,
     },
-    /// The heap can't be removed yet.
+    /// The heap can't be removed: it has live blocks, or threads' caches know it.
     HeapInUse {
         /// Address of the heap.
         address: usize,
@@ -393,6 +393,9 @@ impl fmt::Display for Error {
             ),
             Error::HeapUnknown { address } => {
                 write!(f, "unknown heap: {address:#x} is in no heap of this pool")
+            }
+            Error::HeapInUse { address, blocks: 0, .. } => {
+                write!(f, "heap in use: threads have caches of the heap at {address:#x}")
             }
             Error::HeapInUse { address, blocks, bytes } => write!(
                 f,

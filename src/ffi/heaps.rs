@@ -48,7 +48,7 @@ pub unsafe extern "C" fn hl_drain_heap(pool: *mut hl_pool, memory: *mut c_void) 
 /// system if it came from there. Other threads may use the pool meanwhile.
 ///
 /// ::HL_ERR_HEAP_UNKNOWN; ::HL_ERR_HEAP_IN_USE while it has live blocks, how many and of how many bytes
-/// hl_last_error_message() says.
+/// hl_last_error_message() says, and for ever if it is the one that `malloc` began with.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_remove_heap(pool: *mut hl_pool, memory: *mut c_void) -> Status {
     // SAFETY: the caller hands in a live pool or null.

@@ -242,7 +242,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// process.
     ///
     /// # Errors
-    /// `HeapUnknown`; `HeapInUse`, with the live blocks and bytes.
+    /// `HeapUnknown`; `HeapInUse`, with the live blocks and bytes. The heap that threads' caches know always is: the
+    /// first of the default pool, where that stands behind `malloc`.
     pub fn remove_heap(&self, address: *const u8) -> Result<(), Error> {
         if self.has_armours() {
             self.empty_quarantine(self);

@@ -31,6 +31,12 @@ impl<R: RelaxStrategy> Inner<R> {
         })
     }
 
+    /// The first heap whose spans can have owners: threads' caches find theirs by its map.
+    pub(super) fn owners_heap(&self) -> Option<NonNull<Heap>> {
+        let has_owners = |slab: &Slab| slab.map().has_owners();
+        self.heaps.iter().find(|&heap| self.heaps.get(heap).slab().is_some_and(has_owners))
+    }
+
     /// Does something to the heap that a span is in, by which granules become free.
     fn on_span(&mut self, span: NonNull<Span>, f: fn(&mut Slab, &mut Buddy, NonNull<Span>) -> u32) {
         let Some(heap) = self.heaps.with_descriptor(span) else { return };
@@ -211,10 +217,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.lock().heaps.iter().nth(1).is_none()
     }
 
-    /// How spans are found in the first heap whose spans can have owners.
+    /// How spans are found in the first heap whose spans can have owners, which is never removed from now on.
     pub(crate) fn owners_map(&self) -> Option<SpanMap> {
-        let inner = self.lock();
-        let slabs = inner.heaps.iter().filter_map(|heap| inner.heaps.get(heap).slab());
-        slabs.map(|slab| *slab.map()).find(SpanMap::has_owners)
+        let mut inner = self.lock();
+        let heap = inner.owners_heap()?;
+        inner.expect_owners();
+        inner.heaps.get(heap).slab().map(|slab| *slab.map())
     }
 }

@@ -124,7 +124,9 @@ impl<R: RelaxStrategy> Inner<R> {
         self.empty_stashes();
         self.on_heap(heap, Heap::settle);
         let this = self.heaps.get(heap);
-        if this.used_bytes() > 0 {
+        // Caches look into the heap that they know for whatever a program releases.
+        let has_caches = self.has_owners && self.owners_heap() == Some(heap);
+        if this.used_bytes() > 0 || has_caches {
             let live = this.live_counts();
             let address = this.start();
             return Err(Error::HeapInUse { address, blocks: live.blocks, bytes: live.bytes });
