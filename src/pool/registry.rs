@@ -36,9 +36,11 @@ static REGISTRY: SpinMutex<Registry> = SpinMutex::new(Registry { first: None });
 
 fn lock<R: RelaxStrategy>() -> SpinMutexGuard<'static, Registry> {
     loop {
-        match REGISTRY.try_lock() {
-            Some(guard) => return guard,
-            None => R::relax(),
+        if let Some(guard) = REGISTRY.try_lock() {
+            return guard;
+        }
+        while REGISTRY.is_locked() {
+            R::relax();
         }
     }
 }
