@@ -110,7 +110,10 @@ impl Cache {
                 continue;
             }
             let collected = descriptor.collect(&annex.remote);
-            let late = collected.twice.map(|offset| default_pool().released_twice(span, offset));
+            let late = collected.twice.map(|(pointer, size)| {
+                default_pool().count_misuse();
+                Error::AlreadyReleased { pointer, size }
+            });
             self.count(span, collected.released);
             match descriptor.state() {
                 State::Full => self.wake(span, collected.released),

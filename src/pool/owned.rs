@@ -1,13 +1,13 @@
 //! Spans that caches own: taken out of the pool, given back, and what other threads released of them.
 
 use super::MIN_ALIGNMENT;
-use super::MemoryPool;
 use super::heap::{Heap, Request};
 use super::inner::Inner;
+use super::{MemoryPool, found};
 use crate::buddy::Buddy;
 use crate::error::Error;
 use crate::slab::remote::{Inbox, Remote, unmarked};
-use crate::slab::{self, Annex, ClassId, Posted, Refused, Slab, Span, SpanMap};
+use crate::slab::{self, Annex, ClassId, Freed, Posted, Refused, Slab, Span, SpanMap, State};
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Acquire;
 use spin::RelaxStrategy;
@@ -38,11 +38,19 @@ impl<R: RelaxStrategy> Inner<R> {
     }
 
     /// Does something to the heap that a span is in, by which granules become free.
-    fn on_span(&mut self, span: NonNull<Span>, f: fn(&mut Slab, &mut Buddy, NonNull<Span>) -> u32) {
+    fn on_span(
+        &mut self,
+        span: NonNull<Span>,
+        f: fn(&mut Slab, &mut Buddy, NonNull<Span>) -> Freed,
+    ) {
         let Some(heap) = self.heaps.with_descriptor(span) else { return };
-        let granules = self.heaps.get_mut(heap).on_span(span, f);
+        let Freed { granules, twice } = self.heaps.get_mut(heap).on_span(span, f);
         if granules > 0 {
             self.gained_granules(heap, granules);
+        }
+        if let Some((pointer, size)) = twice {
+            self.count_misuse();
+            self.late = Some(Error::AlreadyReleased { pointer, size });
         }
     }
 
@@ -53,10 +61,14 @@ impl<R: RelaxStrategy> Inner<R> {
     }
 
     /// Sees to a span of which others have released objects, and which is in no inbox: it was to be posted, but has no
-    /// owner, or was taken out of the inbox of one that has left, or has so many that are deserted.
-    fn deliver(&mut self, span: NonNull<Span>) {
-        // SAFETY: objects of it are not collected, so it is in use, and has an annex.
+    /// owner, or was taken out of the inbox of one that has left, or has so many that are deserted. Refused if it was
+    /// given back between the two releases of its last object.
+    fn deliver(&mut self, span: NonNull<Span>) -> Result<(), Refused> {
+        // SAFETY: a span that is or was in use, of a heap whose spans can have owners, has an annex.
         let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
+        if descriptor.state() == State::Unused {
+            return Err(Refused);
+        }
         let (owner, _) = unmarked(descriptor.owner().load(Acquire));
         match NonNull::new(owner) {
             None => self.on_span(span, Slab::collect),
@@ -66,22 +78,24 @@ impl<R: RelaxStrategy> Inner<R> {
             Some(_) if descriptor.is_deserted(&annex.remote) => self.on_span(span, Slab::reclaim),
             Some(_) => _ = slab::post(span),
         }
+        Ok(())
     }
 
     fn empty_inbox(&mut self, inbox: NonNull<Inbox>) {
         // SAFETY: owners are never freed.
         for remote in unsafe { inbox.as_ref() }.take() {
             // SAFETY: what is posted lies behind a descriptor.
-            self.deliver(unsafe { SpanMap::span_of(remote) });
+            let _ = self.deliver(unsafe { SpanMap::span_of(remote) });
         }
     }
 
-    fn after_posting(&mut self, span: NonNull<Span>, posted: Posted) {
+    fn after_posting(&mut self, span: NonNull<Span>, posted: Posted) -> Result<(), Refused> {
         match posted {
             Posted::Done => {}
-            Posted::Ownerless => self.deliver(span),
+            Posted::Ownerless => return self.deliver(span),
             Posted::Idle(inbox) | Posted::Deserted(inbox) => self.empty_inbox(inbox),
         }
+        Ok(())
     }
 
     /// Releases the object that starts at `address`, in a span that has an owner.
@@ -95,8 +109,7 @@ impl<R: RelaxStrategy> Inner<R> {
         let slab = self.heaps.get(heap).slab().ok_or(Refused)?;
         let span = slab.map().holding(address).ok_or(Refused)?;
         let posted = slab::release_remote(span, address)?;
-        self.after_posting(span, posted);
-        Ok(())
+        self.after_posting(span, posted)
     }
 }
 
@@ -132,7 +145,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// # Safety
     /// The span is in use, its owner is the caller, or has left, and it has no slot and no link to it.
     pub(crate) unsafe fn give_span(&self, span: NonNull<Span>) {
-        self.lock().on_span(span, Slab::give);
+        self.lock().on_span(span, |slab, buddy, span| Freed {
+            granules: slab.give(buddy, span),
+            twice: None,
+        });
     }
 
     /// Counts what the caller, its owner, has released of a span.
@@ -140,7 +156,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     pub(crate) fn count_owners(&self, span: NonNull<Span>) {
         self.lock().on_span(span, |slab, _, span| {
             slab.count_owners(span);
-            0
+            Freed::default()
         });
     }
 
@@ -152,16 +168,27 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         address: usize,
     ) -> Result<(), Refused> {
         match slab::release_remote(span, address)? {
-            Posted::Done => {}
+            Posted::Done => Ok(()),
             posted => self.after_posting(span, posted),
         }
-        Ok(())
     }
 
     #[cold]
     #[inline(never)]
-    fn after_posting(&self, span: NonNull<Span>, posted: Posted) {
-        self.lock().after_posting(span, posted);
+    fn after_posting(&self, span: NonNull<Span>, posted: Posted) -> Result<(), Refused> {
+        self.and_tell(|inner| inner.after_posting(span, posted))
+    }
+
+    /// Does something by which a double release may be found, which is told when nobody has the lock.
+    fn and_tell<T>(&self, f: impl FnOnce(&mut Inner<R>) -> T) -> T {
+        let mut inner = self.lock();
+        let result = f(&mut inner);
+        let late = inner.late.take();
+        drop(inner);
+        if let Some(error) = late {
+            found(&error);
+        }
+        result
     }
 
     /// Says that an owner is there. Under the lock, since whoever finds that he is not uses his spans under it.
@@ -172,25 +199,17 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// Sees to it that what is posted to an owner who leaves is collected, by whoever posts it.
     pub(crate) fn leave(&self, inbox: &Inbox) {
-        let mut inner = self.lock();
-        inbox.set_idle(true);
-        inner.empty_inbox(NonNull::from(inbox));
+        self.and_tell(|inner| {
+            inbox.set_idle(true);
+            inner.empty_inbox(NonNull::from(inbox));
+        });
     }
 
     /// Posts a span that was in an inbox, but is not its owner's.
     pub(crate) fn deliver(&self, remote: *mut Remote) {
         // SAFETY: what is posted lies behind a descriptor.
-        self.lock().deliver(unsafe { SpanMap::span_of(remote) });
-    }
-
-    /// The object at that offset of a span was released by two threads.
-    #[cold]
-    pub(crate) fn released_twice(&self, span: NonNull<Span>, offset: usize) -> Error {
-        let mut inner = self.lock();
-        inner.count_misuse();
-        let pointer = inner.base_of(span).addr() + offset;
-        // SAFETY: the span is in use, and the caller's.
-        Error::AlreadyReleased { pointer, size: unsafe { span.as_ref() }.object_size() }
+        let span = unsafe { SpanMap::span_of(remote) };
+        let _ = self.and_tell(|inner| inner.deliver(span));
     }
 
     /// Address of the first object of a span; null if no heap has it.

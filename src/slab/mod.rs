@@ -21,7 +21,8 @@
 //! - L2: the bit (class, granule) of `rooms` is set if and only if the span that starts at the granule is
 //!   of the class, the pool's, has a free object, and is neither the current nor the next one. The next span
 //!   of a class has a free object and is not the current one. `rooms_of` counts the bits of each class.
-//! - L3: of the pool's spans one without live objects is the current one of its class; others are released.
+//! - L3: of the pool's spans one without live objects is the current one of its class; others are released, once nothing
+//!   of them is noted that is not collected.
 //! - L4: `released` counts, for each class, the objects that were released until their span was last settled;
 //!   `spans_in_use` is the number of spans.
 //!
@@ -43,9 +44,9 @@ pub use class::MAX_OBJECT;
 pub(crate) use class::{CLASSES, ClassId, SPAN_GRANULE_SHIFT};
 pub(crate) use dice::Dice;
 pub(crate) use map::{Annex, SpanMap, alignment as map_alignment, bytes as map_bytes};
-pub(crate) use owned::{Posted, post, release_remote};
+pub(crate) use owned::{Freed, Posted, post, release_remote};
 pub(crate) use slot::{Slot, Slots};
-pub(crate) use span::{Place, Refused, Span, State};
+pub(crate) use span::{Collected, Place, Refused, Span, State};
 
 use crate::bits::{Bitmap, MAX_BITS};
 use crate::buddy::{Buddy, Extent, Granule, Kind, MAX_GRANULES, Order};
@@ -312,7 +313,7 @@ impl Slab {
         let before = buddy.free();
         // SAFETY: the span is in use (L1).
         let descriptor = unsafe { span.as_ref() };
-        if descriptor.is_empty() {
+        if descriptor.is_empty() && !descriptor.has_notes() {
             self.retire(buddy, span);
         } else if descriptor.state() == State::Full {
             self.settle(span, State::Room);
@@ -360,7 +361,8 @@ impl Slab {
         for id in ClassId::all() {
             let Some(current) = self.current(id) else { continue };
             // SAFETY: a current span is in use (L1).
-            if unsafe { current.as_ref() }.is_empty() {
+            let descriptor = unsafe { current.as_ref() };
+            if descriptor.is_empty() && !descriptor.has_notes() {
                 self.retire(buddy, current);
             }
         }

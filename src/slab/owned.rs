@@ -2,7 +2,7 @@
 //! posted, collected, and counted.
 
 use super::remote::{self, Inbox, Noted};
-use super::{Annex, ClassId, Refused, Slab, Span, State, atomic};
+use super::{Annex, ClassId, Collected, Refused, Slab, Span, State, atomic};
 use crate::buddy::Buddy;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::Ordering::Acquire;
@@ -30,6 +30,14 @@ pub(crate) enum Posted {
     /// The owner's inbox has so many spans of which others have released everything that they are to be given back
     /// under the lock: he may not come for long.
     Deserted(NonNull<Inbox>),
+}
+
+/// What became free when a span was given back or collected.
+#[derive(Default)]
+pub(crate) struct Freed {
+    pub(crate) granules: u32,
+    /// As in [`Collected`].
+    pub(crate) twice: Option<(usize, usize)>,
 }
 
 impl Slab {
@@ -67,33 +75,30 @@ impl Slab {
         if descriptor.has_room() { self.changed_room(buddy, span) } else { 0 }
     }
 
-    /// Collects what others have released of one of the pool's spans, which is not posted. Says how many
-    /// granules became free.
-    pub(crate) fn collect(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> u32 {
+    /// Collects what others have released of one of the pool's spans, which is not posted.
+    pub(crate) fn collect(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> Freed {
         // SAFETY: the span has objects that are not collected, so it is in use (L1).
         let descriptor = unsafe { span.as_ref() };
-        let Some(annex) = self.map.annex(span) else { return 0 };
-        if descriptor.state() == State::Unused {
-            // Two threads released its last object, and the span was given back between the two.
-            return 0;
-        }
-        let released = descriptor.collect(&annex.remote).released;
+        let Some(annex) = self.map.annex(span) else { return Freed::default() };
+        let Collected { released, twice } = descriptor.collect(&annex.remote);
         self.released[descriptor.class().index()] += released;
-        match descriptor.state() {
+        let granules = match descriptor.state() {
             State::Current => 0,
-            _ if released == 0 => 0,
+            _ if released == 0 && !descriptor.is_empty() => 0,
             _ => self.changed_room(buddy, span),
-        }
+        };
+        Freed { granules, twice }
     }
 
     /// [`Slab::give`] of a span whose owner has left, and that others have released objects of; it is not
     /// posted.
-    pub(crate) fn reclaim(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> u32 {
+    pub(crate) fn reclaim(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> Freed {
         // SAFETY: the span has objects that are not collected, so it is in use (L1).
         let descriptor = unsafe { span.as_ref() };
-        let Some(annex) = self.map.annex(span) else { return 0 };
-        annex.count_owners(descriptor.collect(&annex.remote).released);
-        self.give(buddy, span)
+        let Some(annex) = self.map.annex(span) else { return Freed::default() };
+        let Collected { released, twice } = descriptor.collect(&annex.remote);
+        annex.count_owners(released);
+        Freed { granules: self.give(buddy, span), twice }
     }
 
     /// Counts what a span's owner has released, by the owner.

@@ -12,8 +12,9 @@
 //! Invariants:
 //! - M1: a span is in at most one inbox, once: it is posted by the thread that makes `filled` not 0, and
 //!   nobody collects a span that was not taken out of an inbox, but for that thread itself.
-//! - M2: a span with an uncollected bit is in use: its object is still live to the owner. So the thread that
-//!   has to post a span may use it until it has.
+//! - M2: a span with an uncollected bit is in use: its object is still live to the owner, or two threads have released
+//!   it, and the pool keeps the span until that is collected. So the thread that has to post a span may use it until
+//!   it has, and none is in an inbox that stands for another one by now.
 //! - M3: a span that is or was posted, and not collected, has a marked `owner`, from before it is posted. An
 //!   owner's own release compares `owner` with itself, so the mark sends it to the slow path, which sees
 //!   whether the object was released already.

@@ -20,7 +20,7 @@ pub(crate) use pages::Backing;
 
 use super::registry::Entry;
 use crate::buddy::{Broken, Buddy, Extent, Granule, Kind, Sweep, Tags};
-use crate::slab::{ClassId, Slab, Span, remote::Inbox};
+use crate::slab::{ClassId, Freed, Slab, Span, remote::Inbox};
 use core::ptr::NonNull;
 
 /// Bytes of which every block's address is a multiple.
@@ -169,13 +169,13 @@ impl Heap {
         slab.take(buddy, id, granules, owner, taken)
     }
 
-    /// Does something to a span of this heap, and says how many granules became free.
+    /// Does something to a span of this heap, and says what became free.
     pub(super) fn on_span(
         &mut self,
         span: NonNull<Span>,
-        f: fn(&mut Slab, &mut Buddy, NonNull<Span>) -> u32,
-    ) -> u32 {
-        self.slab_mut().map_or(0, |(slab, buddy)| f(slab, buddy, span))
+        f: fn(&mut Slab, &mut Buddy, NonNull<Span>) -> Freed,
+    ) -> Freed {
+        self.slab_mut().map_or(Freed::default(), |(slab, buddy)| f(slab, buddy, span))
     }
 
     /// Merges all that can be merged: spares, and spans that have no live object.

@@ -46,6 +46,8 @@ pub(super) struct Inner<R: RelaxStrategy> {
     seed: Option<u64>,
     /// Whether a span ever got an owner.
     has_owners: bool,
+    /// The last object that was found to be released by two threads, until it is told.
+    pub(super) late: Option<Error>,
     relax: PhantomData<fn() -> R>,
 }
 
@@ -75,6 +77,7 @@ impl<R: RelaxStrategy> Inner<R> {
             callbacks: 0,
             seed: None,
             has_owners: false,
+            late: None,
             relax: PhantomData,
         }
     }

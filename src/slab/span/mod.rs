@@ -18,7 +18,7 @@
 mod countdown;
 mod others;
 
-pub(crate) use others::Place;
+pub(crate) use others::{Collected, Place};
 
 use super::class::{ClassId, MAX_OBJECTS, locate, span_bytes};
 use super::remote::{self, Inbox};

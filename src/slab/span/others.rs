@@ -22,8 +22,8 @@ pub(crate) enum Place {
 pub(crate) struct Collected {
     /// Objects that became free.
     pub(crate) released: u64,
-    /// Offset of an object that was free already.
-    pub(crate) twice: Option<usize>,
+    /// Address and bytes of an object that was free already: two threads have released it.
+    pub(crate) twice: Option<(usize, usize)>,
 }
 
 impl Span {
@@ -67,6 +67,12 @@ impl Span {
             && self.state.load(Acquire) == State::Full as u8
     }
 
+    /// Whether something that others have released is not collected. Then an inbox may have the span, or is about to: it
+    /// stays in use, even if no object is live since one was released twice.
+    pub(in crate::slab) fn has_notes(&self) -> bool {
+        self.filled.load(Acquire) != 0
+    }
+
     /// [`Span::release`] for a span of a cache that others have released objects of: those are refused.
     #[inline]
     pub(crate) fn release_unless_noted(
@@ -95,7 +101,8 @@ impl Span {
             let twice = bits & before;
             if twice != 0 {
                 let index = word * WORD + twice.trailing_zeros() as usize;
-                collected.twice = Some(index * self.object_size());
+                let size = self.object_size();
+                collected.twice = Some((self.base() + index * size, size));
             }
         });
         collected
