@@ -106,7 +106,9 @@ impl Cache {
             let (owner, _) = unmarked(descriptor.owner().load(Acquire));
             if !core::ptr::eq(owner, &self.inbox) {
                 // It changed hands before it was posted.
-                default_pool().deliver(remote);
+                if let Some(error) = default_pool().deliver(remote) {
+                    tell(error);
+                }
                 continue;
             }
             let collected = descriptor.collect(&annex.remote);

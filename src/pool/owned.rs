@@ -49,8 +49,7 @@ impl<R: RelaxStrategy> Inner<R> {
             self.gained_granules(heap, granules);
         }
         if let Some((pointer, size)) = twice {
-            self.count_misuse();
-            self.late = Some(Error::AlreadyReleased { pointer, size });
+            self.released_twice(pointer, size);
         }
     }
 
@@ -61,14 +60,10 @@ impl<R: RelaxStrategy> Inner<R> {
     }
 
     /// Sees to a span of which others have released objects, and which is in no inbox: it was to be posted, but has no
-    /// owner, or was taken out of the inbox of one that has left, or has so many that are deserted. Refused if it was
-    /// given back between the two releases of its last object.
-    fn deliver(&mut self, span: NonNull<Span>) -> Result<(), Refused> {
-        // SAFETY: a span that is or was in use, of a heap whose spans can have owners, has an annex.
+    /// owner, or was taken out of the inbox of one that has left, or has so many that are deserted.
+    fn deliver(&mut self, span: NonNull<Span>) {
+        // SAFETY: objects of it are not collected, so it is in use, and has an annex.
         let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
-        if descriptor.state() == State::Unused {
-            return Err(Refused);
-        }
         let (owner, _) = unmarked(descriptor.owner().load(Acquire));
         match NonNull::new(owner) {
             None => self.on_span(span, Slab::collect),
@@ -78,24 +73,36 @@ impl<R: RelaxStrategy> Inner<R> {
             Some(_) if descriptor.is_deserted(&annex.remote) => self.on_span(span, Slab::reclaim),
             Some(_) => _ = slab::post(span),
         }
-        Ok(())
     }
 
     fn empty_inbox(&mut self, inbox: NonNull<Inbox>) {
         // SAFETY: owners are never freed.
         for remote in unsafe { inbox.as_ref() }.take() {
             // SAFETY: what is posted lies behind a descriptor.
-            let _ = self.deliver(unsafe { SpanMap::span_of(remote) });
+            self.deliver(unsafe { SpanMap::span_of(remote) });
         }
     }
 
-    fn after_posting(&mut self, span: NonNull<Span>, posted: Posted) -> Result<(), Refused> {
+    /// Does what is left to do after the release of the object at `address`, of a span that has another owner.
+    fn after_posting(&mut self, span: NonNull<Span>, posted: Posted, address: usize) {
+        // SAFETY: a descriptor stays one, whatever becomes of its span.
+        let descriptor = unsafe { span.as_ref() };
         match posted {
             Posted::Done => {}
-            Posted::Ownerless => return self.deliver(span),
+            Posted::Ownerless if descriptor.state() == State::Unused => {
+                // Two threads released its last object, and the span was given back between the two.
+                // SAFETY: spans that had an owner have an annex.
+                descriptor.collect(unsafe { &Annex::of(span).as_ref().remote });
+                self.released_twice(address, descriptor.object_size());
+            }
+            Posted::Ownerless => self.deliver(span),
             Posted::Idle(inbox) | Posted::Deserted(inbox) => self.empty_inbox(inbox),
         }
-        Ok(())
+    }
+
+    fn released_twice(&mut self, pointer: usize, size: usize) {
+        self.count_misuse();
+        self.late = Some(Error::AlreadyReleased { pointer, size });
     }
 
     /// Releases the object that starts at `address`, in a span that has an owner.
@@ -109,7 +116,8 @@ impl<R: RelaxStrategy> Inner<R> {
         let slab = self.heaps.get(heap).slab().ok_or(Refused)?;
         let span = slab.map().holding(address).ok_or(Refused)?;
         let posted = slab::release_remote(span, address)?;
-        self.after_posting(span, posted)
+        self.after_posting(span, posted, address);
+        Ok(())
     }
 }
 
@@ -168,27 +176,23 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         address: usize,
     ) -> Result<(), Refused> {
         match slab::release_remote(span, address)? {
-            Posted::Done => Ok(()),
-            posted => self.after_posting(span, posted),
+            Posted::Done => {}
+            posted => self.after_posting(span, posted, address),
         }
+        Ok(())
     }
 
     #[cold]
     #[inline(never)]
-    fn after_posting(&self, span: NonNull<Span>, posted: Posted) -> Result<(), Refused> {
-        self.and_tell(|inner| inner.after_posting(span, posted))
+    fn after_posting(&self, span: NonNull<Span>, posted: Posted, address: usize) {
+        self.and_late(|inner| inner.after_posting(span, posted, address)).inspect(found);
     }
 
-    /// Does something by which a double release may be found, which is told when nobody has the lock.
-    fn and_tell<T>(&self, f: impl FnOnce(&mut Inner<R>) -> T) -> T {
+    /// Does something by which a double release may be found, and says of it: it is to be told without the lock.
+    fn and_late(&self, f: impl FnOnce(&mut Inner<R>)) -> Option<Error> {
         let mut inner = self.lock();
-        let result = f(&mut inner);
-        let late = inner.late.take();
-        drop(inner);
-        if let Some(error) = late {
-            found(&error);
-        }
-        result
+        f(&mut inner);
+        inner.late.take()
     }
 
     /// Says that an owner is there. Under the lock, since whoever finds that he is not uses his spans under it.
@@ -199,17 +203,18 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// Sees to it that what is posted to an owner who leaves is collected, by whoever posts it.
     pub(crate) fn leave(&self, inbox: &Inbox) {
-        self.and_tell(|inner| {
+        let late = self.and_late(|inner| {
             inbox.set_idle(true);
             inner.empty_inbox(NonNull::from(inbox));
         });
+        late.inspect(found);
     }
 
-    /// Posts a span that was in an inbox, but is not its owner's.
-    pub(crate) fn deliver(&self, remote: *mut Remote) {
+    /// Posts a span that was in an inbox, but is not its owner's. Says if an object of it was released twice.
+    pub(crate) fn deliver(&self, remote: *mut Remote) -> Option<Error> {
         // SAFETY: what is posted lies behind a descriptor.
         let span = unsafe { SpanMap::span_of(remote) };
-        let _ = self.and_tell(|inner| inner.deliver(span));
+        self.and_late(|inner| inner.deliver(span))
     }
 
     /// Address of the first object of a span; null if no heap has it.

@@ -40,7 +40,7 @@ impl Slab {
                 State::Unused => false,
             };
             require(state_is_right, "S2: a span has the state that its owner gave it", head)?;
-            let may_stay = is_current || !span.is_empty() || span.has_notes();
+            let may_stay = is_current || !span.may_be_retired();
             require(may_stay, "L3: an empty span is released", head)?;
         }
         let origin = Granule(0);

@@ -248,24 +248,36 @@ impl Slab {
             return None;
         }
         let head = buddy.alloc_span(order)?;
+        let Some(number) = self.take_number() else {
+            buddy.release_span(head);
+            return None;
+        };
         self.spans_in_use += 1;
-        let number = self.take_number();
         Some(self.map.add(number, head, id, order))
     }
 
-    /// A number for a span. There are as many as granules, so there is one for a span that has some.
-    fn take_number(&mut self) -> u32 {
-        match self.free_number {
-            0 => {
-                self.newest_number = self.map.number_after(self.newest_number);
-                self.newest_number
+    /// A number for a span. There are as many as granules, so there is one for a span that has some, unless threads are
+    /// about to post that many which have been given back (M4).
+    fn take_number(&mut self) -> Option<u32> {
+        let mut before: Option<&Span> = None;
+        let mut number = self.free_number;
+        while number != 0 {
+            // SAFETY: descriptors of no span are initialised when they had one.
+            let descriptor = unsafe { self.map.numbered(number).as_ref() };
+            if !descriptor.has_notes() {
+                match before {
+                    None => self.free_number = descriptor.link(),
+                    Some(before) => before.set_link(descriptor.link()),
+                }
+                return Some(number);
             }
-            number => {
-                // SAFETY: descriptors of no span are initialised when they had one.
-                self.free_number = unsafe { self.map.numbered(number).as_ref() }.link();
-                number
-            }
+            before = Some(descriptor);
+            number = descriptor.link();
         }
+        self.newest_number = self.map.number_after(self.newest_number)?;
+        // SAFETY: a descriptor may have any bits.
+        unsafe { self.map.numbered(self.newest_number).as_ref() }.begin_without_notes();
+        Some(self.newest_number)
     }
 
     /// Releases the object at `address`. Says how many granules became free: those of its span, if the object
@@ -313,7 +325,7 @@ impl Slab {
         let before = buddy.free();
         // SAFETY: the span is in use (L1).
         let descriptor = unsafe { span.as_ref() };
-        if descriptor.is_empty() && !descriptor.has_notes() {
+        if descriptor.may_be_retired() {
             self.retire(buddy, span);
         } else if descriptor.state() == State::Full {
             self.settle(span, State::Room);
@@ -362,7 +374,7 @@ impl Slab {
             let Some(current) = self.current(id) else { continue };
             // SAFETY: a current span is in use (L1).
             let descriptor = unsafe { current.as_ref() };
-            if descriptor.is_empty() && !descriptor.has_notes() {
+            if descriptor.may_be_retired() {
                 self.retire(buddy, current);
             }
         }

@@ -14,7 +14,9 @@
 //!   nobody collects a span that was not taken out of an inbox, but for that thread itself.
 //! - M2: a span with an uncollected bit is in use: its object is still live to the owner, or two threads have released
 //!   it, and the pool keeps the span until that is collected. So the thread that has to post a span may use it until
-//!   it has, and none is in an inbox that stands for another one by now.
+//!   it has.
+//! - M4: `filled` is emptied by who collects alone. So the descriptor of a span that was given back between two releases
+//!   of its last object is not used for another one until the thread that noted the second has come for it.
 //! - M3: a span that is or was posted, and not collected, has a marked `owner`, from before it is posted. An
 //!   owner's own release compares `owner` with itself, so the mark sends it to the slow path, which sees
 //!   whether the object was released already.

@@ -58,7 +58,7 @@ impl Slab {
             if state == State::Full {
                 return;
             }
-            if descriptor.is_empty() {
+            if descriptor.may_be_retired() {
                 return self.retire_unlisted(buddy, displaced);
             }
             span = displaced;

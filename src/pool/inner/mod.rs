@@ -46,7 +46,7 @@ pub(super) struct Inner<R: RelaxStrategy> {
     seed: Option<u64>,
     /// Whether a span ever got an owner.
     has_owners: bool,
-    /// The last object that was found to be released by two threads, until it is told.
+    /// The last object that was found to be released by two threads, until the next who collects tells it.
     pub(super) late: Option<Error>,
     relax: PhantomData<fn() -> R>,
 }

@@ -101,7 +101,8 @@ impl Span {
         }
     }
 
-    /// Makes `span` the descriptor of the span of `order` at `base`, the pool's, all objects free.
+    /// Makes `span` the descriptor of the span of `order` at `base`, the pool's, all objects free. That nothing of it is
+    /// noted is so already (M4).
     ///
     /// # Safety
     /// There is memory for a descriptor, initialised to anything, which nobody uses but to read what is atomic.
@@ -114,7 +115,6 @@ impl Span {
         span.base.store(base.addr().get() as u32, Relaxed);
         span.base_high.store((base.addr().get() >> 32) as u16, Relaxed);
         span.last.store((id.class().objects_in(order.0) - 1) as u8, Relaxed);
-        span.filled.store(0, Relaxed);
         span.class.store(id.index() as u8, Relaxed);
         span.order.store(order.0, Relaxed);
         // What exists is free, what doesn't is not live either.

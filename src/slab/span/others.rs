@@ -67,10 +67,20 @@ impl Span {
             && self.state.load(Acquire) == State::Full as u8
     }
 
-    /// Whether something that others have released is not collected. Then an inbox may have the span, or is about to: it
-    /// stays in use, even if no object is live since one was released twice.
+    /// Whether something that others have released is not collected. Then an inbox may have the span, or is about to.
     pub(in crate::slab) fn has_notes(&self) -> bool {
         self.filled.load(Acquire) != 0
+    }
+
+    /// Notes nothing, in a descriptor that never had a span.
+    pub(in crate::slab) fn begin_without_notes(&self) {
+        self.filled.store(0, Relaxed);
+    }
+
+    /// Whether the pool may give the span back: no object is live, and none was released twice without that being
+    /// collected (M2).
+    pub(in crate::slab) fn may_be_retired(&self) -> bool {
+        self.is_empty() && !self.has_notes()
     }
 
     /// [`Span::release`] for a span of a cache that others have released objects of: those are refused.
