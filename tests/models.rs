@@ -8,12 +8,16 @@ use loom::sync::{Arc, Mutex};
 use loom::thread;
 use remote::{Inbox, Noted, Remote, mark, marked, unmarked};
 use std::ptr::{from_ref, null_mut};
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 mod atomic {
     pub(super) use loom::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, fence,
     };
+
+    pub(super) fn fence_after_update() {
+        fence(std::sync::atomic::Ordering::SeqCst);
+    }
 }
 
 #[path = "../src/slab/remote.rs"]
@@ -263,6 +267,26 @@ fn an_owner_that_comes_back_finds_nobody_at_what_it_owns() {
             span.countdown.with_mut(|countdown| unsafe { *countdown -= 1 });
         }
         other.join().unwrap();
+    });
+}
+
+#[test]
+fn a_span_is_not_given_back_that_somebody_is_about_to_post() {
+    loom::model(|| {
+        let span = Span::new();
+        let other = {
+            let span = span.clone();
+            thread::spawn(move || {
+                assert_eq!(span.remote.note(&span.filled, 0, 1), Noted::First);
+                !mark(&span.owner).is_null()
+            })
+        };
+        // The owner has released the object as well, and gives the span to the pool.
+        span.owner.store(null_mut(), Release);
+        atomic::fence(SeqCst);
+        let given_back = span.filled.load(Acquire) == 0;
+        let is_posted = other.join().unwrap();
+        assert!(!(given_back && is_posted));
     });
 }
 

@@ -60,6 +60,13 @@ mod atomic {
     pub(super) use core::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, fence,
     };
+    use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
+
+    /// A sequentially consistent fence behind an atomic read-modify-write, which on x86-64 is one itself.
+    #[inline(always)]
+    pub(super) fn fence_after_update() {
+        if cfg!(target_arch = "x86_64") { compiler_fence(SeqCst) } else { fence(SeqCst) }
+    }
 }
 
 /// The spans of one heap.

@@ -5,7 +5,7 @@ use super::remote::{self, Inbox, Noted};
 use super::{Annex, ClassId, Collected, Refused, Slab, Span, State, atomic};
 use crate::buddy::Buddy;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::Ordering::Acquire;
+use core::sync::atomic::Ordering::{Acquire, SeqCst};
 
 impl Inbox {
     /// An empty inbox, of an owner that is there.
@@ -70,6 +70,8 @@ impl Slab {
         // SAFETY: the span is in use (L1).
         let descriptor = unsafe { span.as_ref() };
         descriptor.set_owner(null_mut());
+        // Either this sees the notes of who releases an object, or he sees that the span is the pool's.
+        atomic::fence(SeqCst);
         self.count_owners(span);
         self.settle(span, State::Full);
         if descriptor.has_room() { self.changed_room(buddy, span) } else { 0 }
@@ -79,6 +81,7 @@ impl Slab {
     pub(crate) fn collect(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> Freed {
         // SAFETY: the span has objects that are not collected, so it is in use (L1).
         let descriptor = unsafe { span.as_ref() };
+        debug_assert!(descriptor.state() != State::Unused, "M2: a noted span was given back");
         let Some(annex) = self.map.annex(span) else { return Freed::default() };
         let Collected { released, twice } = descriptor.collect(&annex.remote);
         self.released[descriptor.class().index()] += released;

@@ -24,10 +24,13 @@
 //! Orderings: setting bits releases, and collecting acquires, so that what a thread did to an object comes
 //! before what its next user does. Whether an owner has left, and whether its inbox is empty, are asked by two
 //! threads that each write one of the two and read the other: there a sequentially consistent fence stands
-//! between. The pool's lock guards the changes of an owner.
+//! between. So it is with the owner that the pool takes away from a span before it looks for notes, and who notes looks
+//! at afterwards. The pool's lock guards the changes of an owner.
 
 // Whose they are says the module above: the models of `tests/models.rs` bring their own.
-use super::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, fence};
+use super::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, fence, fence_after_update,
+};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
@@ -205,6 +208,8 @@ pub(crate) fn marked(owner: *mut Inbox) -> *mut Inbox {
 /// Marks the owner of a span that is to be posted, and says which it is; null if it is the pool, which has
 /// no mark.
 pub(crate) fn mark(owner: &AtomicPtr<Inbox>) -> *mut Inbox {
+    // Either this sees that the pool has the span, or the pool sees that there are notes.
+    fence_after_update();
     let mut now = owner.load(Acquire);
     while !now.is_null() {
         match owner.compare_exchange_weak(now, marked(now), AcqRel, Acquire) {
