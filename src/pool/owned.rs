@@ -19,7 +19,6 @@ impl<R: RelaxStrategy> Inner<R> {
         owner: NonNull<Inbox>,
         taken: u8,
     ) -> Option<NonNull<Span>> {
-        self.expect_owners();
         let request = Request { size: id.class().size as usize, alignment: MIN_ALIGNMENT };
         let take = |heap: &mut Heap, budget| heap.take_span(id, budget, owner, taken);
         self.first_heap_that(|heap, budget| take(heap, budget)).or_else(|| {

@@ -44,7 +44,7 @@ pub(super) struct Inner<R: RelaxStrategy> {
     pub(super) callbacks: u32,
     /// What the heaps of a hardened pool begin to take objects at random with.
     seed: Option<u64>,
-    /// Whether a span ever got an owner.
+    /// Whether spans may have owners: somebody has asked how they are found.
     has_owners: bool,
     /// The last object that was found to be released by two threads, until the next who collects tells it.
     pub(super) late: Option<Error>,
