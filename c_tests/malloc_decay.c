@@ -1,5 +1,6 @@
 /* After a peak the pages come back to the system by themselves: when the program idles, when another thread
- * goes on allocating, and in a child that was forked with the parent's peak. */
+ * goes on allocating, in a child that was forked with the parent's peak, and where threads that sleep have released
+ * what they may keep at hand. */
 
 #include "malloc_check.h"
 
@@ -52,6 +53,54 @@ static void *allocate_elsewhere(void *unused) {
     return unused;
 }
 
+enum { THREADS = 16, ORDERS = 5, KEPT = 2 };
+
+static pthread_barrier_t all_hold, all_released, all_done;
+static pthread_mutex_t one_by_one = PTHREAD_MUTEX_INITIALIZER;
+
+static void *run_of(int order) {
+    size_t size = (size_t)16384 << order;
+    return memset(malloc(size), 1, size);
+}
+
+/* Releases as many runs of each size as a thread keeps, after it has once kept one of each for a moment. */
+static void *release_and_sleep(void *unused) {
+    void *runs[ORDERS][KEPT];
+    CHECK_EQUAL(pthread_mutex_lock(&one_by_one), 0);
+    for (int order = 0; order < ORDERS; order++) {
+        free(run_of(order));
+        for (int i = 0; i < KEPT; i++) {
+            runs[order][i] = run_of(order);
+        }
+    }
+    CHECK_EQUAL(pthread_mutex_unlock(&one_by_one), 0);
+    pthread_barrier_wait(&all_hold);
+    for (int order = 0; order < ORDERS; order++) {
+        for (int i = 0; i < KEPT; i++) {
+            free(runs[order][i]);
+        }
+    }
+    pthread_barrier_wait(&all_released);
+    pthread_barrier_wait(&all_done);
+    return unused;
+}
+
+static void idle_beside_threads_that_sleep(size_t most) {
+    pthread_t threads[THREADS];
+    pthread_barrier_init(&all_hold, NULL, THREADS);
+    pthread_barrier_init(&all_released, NULL, THREADS + 1);
+    pthread_barrier_init(&all_done, NULL, THREADS + 1);
+    for (int i = 0; i < THREADS; i++) {
+        CHECK_EQUAL(pthread_create(&threads[i], NULL, release_and_sleep, NULL), 0);
+    }
+    pthread_barrier_wait(&all_released);
+    idle_until_resident_is(most);
+    pthread_barrier_wait(&all_done);
+    for (int i = 0; i < THREADS; i++) {
+        CHECK_EQUAL(pthread_join(threads[i], NULL), 0);
+    }
+}
+
 int main(void) {
     check_that_malloc_is_ours();
     size_t before = resident();
@@ -81,6 +130,11 @@ int main(void) {
     CHECK_EQUAL(status, 0);
     empty();
     idle_until_resident_is(most);
+
+    /* What a thread of a hardened program has released waits in its quarantine. */
+    if (!is_hardened()) {
+        idle_beside_threads_that_sleep(most);
+    }
 
     /* The thread that did it goes when there is no more to do. */
     CHECK_EQUAL(threads_of_this_process(), 1);

@@ -29,8 +29,11 @@ impl<R: RelaxStrategy> Inner<R> {
 
     /// Bytes that could be purged, free or in stashes.
     pub(super) fn purgeable(&self) -> usize {
-        let free: usize = self.heaps.iter().map(|heap| self.heaps.get(heap).purgeable()).sum();
-        free + self.stashed_bytes()
+        self.free_purgeable() + self.stashed_bytes()
+    }
+
+    pub(super) fn free_purgeable(&self) -> usize {
+        self.heaps.iter().map(|heap| self.heaps.get(heap).purgeable()).sum()
     }
 
     pub(super) fn purge_if_worthwhile(&mut self, heap: NonNull<Heap>) {

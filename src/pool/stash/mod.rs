@@ -171,11 +171,28 @@ impl<R: RelaxStrategy> Inner<R> {
 
     /// Bytes in stashes.
     pub(super) fn stashed_bytes(&self) -> usize {
-        let notes = self.stashes().flat_map(|stash| stash.notes.iter().zip(LEAST.0..));
-        let bytes = notes.map(|(notes, order)| {
-            notes.iter().filter(|note| !note.is_empty()).count() * (PAGE << order)
-        });
-        bytes.sum()
+        self.bytes_in_stashes(|_, _| false)
+    }
+
+    /// Bytes that can be in stashes before anybody is told of more: those that are, and all that has a place where a
+    /// run of the order was told of.
+    fn unheard_bytes(&self) -> usize {
+        self.bytes_in_stashes(|stash, order| stash.told.load(Relaxed) & 1 << order != 0)
+    }
+
+    /// Bytes in stashes, where those of which it `counts_as_full` have a run in every place.
+    fn bytes_in_stashes(&self, counts_as_full: impl Fn(&Stash, u8) -> bool) -> usize {
+        let runs = |stash: &Stash, notes: &[Note; PLACES], order| {
+            let is_run = |note: &&Note| counts_as_full(stash, order) || !note.is_empty();
+            notes.iter().filter(is_run).count()
+        };
+        let bytes = |stash: &Stash| {
+            let of_orders = stash.notes.iter().zip(LEAST.0..);
+            of_orders
+                .map(|(notes, order)| runs(stash, notes, order) * (PAGE << order))
+                .sum::<usize>()
+        };
+        self.stashes().map(bytes).sum()
     }
 
     /// Who sees to it that runs decay has to be told of those in stashes.
@@ -235,14 +252,14 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         true
     }
 
-    /// Tells who sees to it that runs decay how much there is. It is told of the first run of each order in a stash, so
-    /// that there may be twice as much later.
+    /// Tells who sees to it that runs decay how much there is, or can be: it is told of the first run of each order in a
+    /// stash, and of none that comes later.
     #[cold]
     fn tell(&self, stash: &Stash, told: u8) {
         let inner = self.lock();
         stash.told.store(told, Relaxed);
         if let Some(heap) = inner.find(stash.first.get().addr()) {
-            inner.heaps.get(heap).decays(inner.purgeable());
+            inner.heaps.get(heap).decays(inner.free_purgeable() + inner.unheard_bytes());
         }
     }
 
