@@ -43,6 +43,7 @@ pub unsafe fn after_fork_in_child() {
     unsafe { after_fork_in_parent() };
     default_pool().forget_callbacks();
     system::after_fork_in_child();
+    sampled::after_fork_in_child();
     let own: *const Cache = tls::get();
     let mut at = NonNull::new(caches::lock().newest);
     while let Some(cache) = at {

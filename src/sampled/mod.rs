@@ -384,3 +384,12 @@ pub(crate) unsafe fn after_fork() {
     // SAFETY: the caller's promise.
     unsafe { STATE.force_unlock() }
 }
+
+/// In the child of a fork: whoever had counted down to 0 and was to say when the next sample is due may have been left
+/// behind in the parent.
+pub(crate) fn after_fork_in_child() {
+    let state = lock();
+    if is_enabled() && !(1..=state.interval).contains(&COUNTDOWN.load(Relaxed)) {
+        COUNTDOWN.store(state.interval, Relaxed);
+    }
+}

@@ -81,4 +81,15 @@ fn a_sampled_block_is_alone_on_its_page_and_released_once_by_what_allocated_it()
     // The one that was released last comes last.
     assert!((1..SLOTS).all(|_| block(64).1 / PAGE != first / PAGE));
     assert_eq!(block(64).1 / PAGE, first / PAGE);
+    // A child has samples, even if the thread is missing that was to say when the next one is due.
+    let interval = u32::MAX / 2;
+    lock().interval = interval;
+    for passed in [0, 1, 1000] {
+        COUNTDOWN.store(0u32.wrapping_sub(passed), Relaxed);
+        after_fork_in_child();
+        assert_eq!(COUNTDOWN.load(Relaxed), interval);
+    }
+    COUNTDOWN.store(7, Relaxed);
+    after_fork_in_child();
+    assert_eq!(COUNTDOWN.swap(0, Relaxed), 7);
 }
