@@ -10,13 +10,24 @@ use core::sync::atomic::Ordering::{Relaxed, Release};
 const CURRENT: u16 = u16::MAX;
 
 impl Span {
+    /// The countdown, and what it started at.
+    #[inline(always)]
+    fn counts(&self) -> (u16, u16) {
+        let counts = self.counts.load(Relaxed);
+        (counts as u16, (counts >> 16) as u16)
+    }
+
+    #[inline(always)]
+    fn set_counts(&self, countdown: u16, started: u16) {
+        self.counts.store((started as u32) << 16 | countdown as u32, Relaxed);
+    }
+
     /// Gives the span a state, and begins to count releases anew (S2), with `countdown` of them until the owner has
     /// something to do. Says how many objects the owner released since the last time.
     #[inline]
     pub(super) fn settle_at(&self, state: State, countdown: u16) -> u64 {
         let released = self.released();
-        self.countdown.store(countdown, Relaxed);
-        self.started.store(countdown, Relaxed);
+        self.set_counts(countdown, countdown);
         // Release: whoever finds it asleep finds all that its owner did to it.
         self.state.store(state as u8, Release);
         released
@@ -60,7 +71,7 @@ impl Span {
     /// the state that it has then.
     #[inline]
     pub(crate) fn wake(&self, objects: u64) -> u64 {
-        let (countdown, objects) = (self.countdown.load(Relaxed), objects as u16);
+        let ((countdown, _), objects) = (self.counts(), objects as u16);
         if objects < countdown {
             self.count_down(objects);
             return 0;
@@ -72,8 +83,8 @@ impl Span {
     /// A span that is not current has lost so many objects more than the countdown knows.
     #[inline]
     pub(crate) fn count_down(&self, objects: u16) {
-        self.countdown.store(self.countdown.load(Relaxed) - objects, Relaxed);
-        self.started.store(self.started.load(Relaxed) - objects, Relaxed);
+        let (countdown, started) = self.counts();
+        self.set_counts(countdown - objects, started - objects);
     }
 
     /// Counts a release by the owner, and says whether he has something to do (S2). By hand, because the compiler would
@@ -87,7 +98,7 @@ impl Span {
                 "dec word ptr [{span} + {countdown}]",
                 "je {due}",
                 span = in(reg) self,
-                countdown = const offset_of!(Span, countdown),
+                countdown = const offset_of!(Span, counts),
                 due = label { return true },
                 options(nostack),
             );
@@ -99,18 +110,19 @@ impl Span {
     #[cfg(not(target_arch = "x86_64"))]
     #[inline(always)]
     pub(super) fn count_release(&self) -> bool {
-        let countdown = self.countdown.load(Relaxed).wrapping_sub(1);
-        self.countdown.store(countdown, Relaxed);
-        countdown == 0
+        let (countdown, started) = self.counts();
+        self.set_counts(countdown.wrapping_sub(1), started);
+        countdown == 1
     }
 
     /// Objects that the owner released since the span was settled.
     pub(crate) fn released(&self) -> u64 {
-        self.started.load(Relaxed).wrapping_sub(self.countdown.load(Relaxed)) as u64
+        let (countdown, started) = self.counts();
+        started.wrapping_sub(countdown) as u64
     }
 
     pub(super) fn countdown_is_right(&self) -> bool {
-        let countdown = self.countdown.load(Relaxed);
+        let (countdown, _) = self.counts();
         match self.state() {
             State::Current => countdown > 0,
             State::Room => countdown as usize == self.live(),

@@ -9,11 +9,11 @@
 //!
 //! Invariants of a span in use:
 //! - S1: bit `i` of `free` is clear if and only if object `i` exists and is live.
-//! - S2: as long as nothing else is said, `started - countdown` objects were released by the owner since
-//!   `settle`. For a span with room that is not current, `countdown` is the number of live objects; for a
-//!   full one it is 1, or what a cache waits for ([`Span::waking`]) less the releases; for a current one it
-//!   is [`CURRENT`](countdown) less the releases. So when a release brings it to 0 the owner has something to do, and
-//!   only then.
+//! - S2: as long as nothing else is said, the countdown is as many below what it started at as objects were
+//!   released by the owner since `settle`. For a span with room that is not current, it is the number of live
+//!   objects; for a full one it is 1, or what a cache waits for ([`Span::waking`]) less the releases; for a
+//!   current one it is [`CURRENT`](countdown) less the releases. So when a release brings it to 0 the owner has
+//!   something to do, and only then.
 
 mod countdown;
 mod others;
@@ -63,9 +63,9 @@ pub(crate) struct Span {
     /// See [`Remote`](super::remote::Remote).
     filled: AtomicU8,
     free: [AtomicU64; WORDS],
-    /// Statistics read both while the owner changes them.
-    countdown: AtomicU16,
-    started: AtomicU16,
+    /// The countdown in the lower half, and what it started at in the upper. One word, because statistics read both
+    /// while the owner changes them.
+    counts: AtomicU32,
     /// A [`State`]. Others read it as well: see [`Span::is_deserted`].
     state: AtomicU8,
     /// The next 16 bits of the first object's address, which are all: see `SpanMap`.
@@ -94,8 +94,7 @@ impl Span {
             class: AtomicU8::new(0),
             order: AtomicU8::new(0),
             filled: AtomicU8::new(0),
-            countdown: AtomicU16::new(0),
-            started: AtomicU16::new(0),
+            counts: AtomicU32::new(0),
             state: AtomicU8::new(State::Unused as u8),
             base_high: AtomicU16::new(0),
         }
