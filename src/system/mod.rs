@@ -8,6 +8,8 @@
 
 mod decay;
 mod hardened;
+#[cfg(test)]
+mod tests;
 
 use crate::error::Error;
 use crate::os::{self, YieldAfterSpin};

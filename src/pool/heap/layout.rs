@@ -201,6 +201,7 @@ impl Heap {
                 purge_above: 0,
                 decaying: 0,
                 sweep: Sweep::default(),
+                excess: Sweep::default(),
                 shift: shift as u8,
                 draining: false,
             });

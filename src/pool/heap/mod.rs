@@ -58,6 +58,8 @@ pub(crate) struct Heap {
     /// Granules that the present round of decay has yet to purge, and how far it is.
     decaying: u32,
     sweep: Sweep,
+    /// How far the purge is of what is too much.
+    excess: Sweep,
     shift: u8,
     pub(super) draining: bool,
 }

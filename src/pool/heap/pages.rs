@@ -18,6 +18,27 @@ pub(crate) struct Backing {
     pub(crate) release: unsafe fn(Reservation),
 }
 
+impl Backing {
+    /// Makes a part of a block read as zero: its whole pages go back to the system, if that takes them.
+    ///
+    /// # Safety
+    /// It is part of a block of a heap with this backing, and nobody uses it.
+    pub(in crate::pool) unsafe fn wipe(&self, part: Region) {
+        let Region { start, len } = part;
+        let before = start.align_offset(1 << SPAN_GRANULE_SHIFT).min(len);
+        let pages = (len - before) & !((1 << SPAN_GRANULE_SHIFT) - 1);
+        // SAFETY: the caller's promise; all of it lies in the part.
+        unsafe {
+            if (self.purge)(start.add(before), pages) {
+                start.write_bytes(0, before);
+                start.add(before + pages).write_bytes(0, len - before - pages);
+            } else {
+                start.write_bytes(0, len);
+            }
+        }
+    }
+}
+
 impl Heap {
     /// The granules of the block that serves a request best with up to `budget` bytes, and the order of the
     /// smallest that holds it; `None` if the heap can't have it.
@@ -59,7 +80,8 @@ impl Heap {
         })
     }
 
-    /// [`Heap::purge`], if there is enough to be worth it beside `used` bytes of the pool.
+    /// Purges if there is enough to be worth it beside `used` bytes of the pool: all, or, if it decays, about what is
+    /// too much.
     #[inline]
     pub(in crate::pool) fn purge_if_worthwhile(&mut self, used: usize) {
         /// Purging costs system calls now and page faults later.
@@ -67,12 +89,37 @@ impl Heap {
         /// Decay takes care of what stays free; this bounds what it can't keep up with.
         const DECAYING_SLACK: usize = 512 << 20;
         let purgeable = self.bytes(self.buddy.purgeable());
-        let slack = if self.decays(purgeable) { DECAYING_SLACK } else { SLACK };
-        if purgeable > self.purge_above.max(slack + used / 4) {
+        let decays = self.decays(purgeable);
+        let slack = if decays { DECAYING_SLACK } else { SLACK };
+        let most = slack + used / 4;
+        if purgeable <= self.purge_above.max(most) {
+            return;
+        }
+        if decays {
+            self.purge_excess(purgeable - most);
+        } else {
             self.purge();
-            // What the system refuses it would refuse again.
-            let refused = self.bytes(self.buddy.purgeable());
-            self.purge_above = if refused == 0 { 0 } else { refused + purgeable };
+        }
+        // What the system refuses it would refuse again.
+        let left = self.bytes(self.buddy.purgeable());
+        let is_refused = if decays { left == purgeable } else { left > 0 };
+        self.purge_above = if is_refused { left + purgeable } else { 0 };
+    }
+
+    /// Purges about `bytes`, and a little more: that a single release waits for hundreds of MiB is what nobody expects.
+    #[cold]
+    fn purge_excess(&mut self, bytes: usize) {
+        const MORE: usize = 1 << 20;
+        let mut left = self.granules_in(bytes + MORE);
+        // It goes on where it was, and begins anew at the end: a step a free block each time would be many.
+        for _ in 0..2 {
+            let mut sweep = self.excess;
+            left = left.saturating_sub(self.purge_some(&mut sweep, left));
+            if !sweep.is_over() {
+                self.excess = sweep;
+                return;
+            }
+            self.excess = Sweep::default();
         }
     }
 
@@ -120,28 +167,9 @@ impl Heap {
         })
     }
 
-    /// Makes a part of a block read as zero; its pages go back to the system if they are many.
-    ///
-    /// # Safety
-    /// It is part of a block of this heap, and nobody uses it.
-    pub(in crate::pool) unsafe fn wipe_block(&self, part: Region) {
-        /// Fewer are as fast zeroed as they are got from the system again.
-        const WORTH_PURGING: usize = 1 << 20;
-        let Region { start, len } = part;
-        let before = start.align_offset(1 << SPAN_GRANULE_SHIFT).min(len);
-        let pages = (len - before) & !((1 << SPAN_GRANULE_SHIFT) - 1);
-        // SAFETY: the caller's promise; all of it lies in the part.
-        unsafe {
-            let purged = self.backing.is_some_and(|backing| {
-                pages >= WORTH_PURGING && (backing.purge)(start.add(before), pages)
-            });
-            if purged {
-                start.write_bytes(0, before);
-                start.add(before + pages).write_bytes(0, len - before - pages);
-            } else {
-                start.write_bytes(0, len);
-            }
-        }
+    /// How the heap's memory comes from the system; `None` for a caller's.
+    pub(in crate::pool) fn backing(&self) -> Option<&'static Backing> {
+        self.backing
     }
 
     /// Makes all memory of the heap read as zero, which has no blocks.
