@@ -3,10 +3,15 @@
 
 use super::heap::{Fresh, Request};
 use super::{Claim, MAX_SIZE, MIN_ALIGNMENT, MemoryPool, Wanted};
+use crate::armour::Region;
 use crate::error::{Error, Status};
 use crate::slab::{ClassId, MAX_OBJECT, Refused};
 use core::ptr::NonNull;
 use spin::RelaxStrategy;
+
+/// Bytes of a zeroed block from which on its pages are got from the system anew: most programs that want so many touch
+/// few of them. glibc does so from there on, too.
+const WORTH_PURGING: usize = 32 << 20;
 
 /// Allocation and release, with errors that say why not.
 ///
@@ -91,8 +96,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             self.alloc_slow(Request { size, alignment: MIN_ALIGNMENT })?
         };
         if !block.zeroed {
-            // SAFETY: the block has at least `size` bytes.
-            unsafe { block.address.write_bytes(0, size) };
+            // SAFETY: the block has at least `size` bytes, and is ours.
+            unsafe { self.wipe(Region { start: block.address, len: size }, WORTH_PURGING) };
         }
         Ok(block.address)
     }

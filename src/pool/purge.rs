@@ -3,6 +3,7 @@
 use super::MemoryPool;
 use super::heap::Heap;
 use super::inner::Inner;
+use crate::armour::Region;
 use core::ptr::NonNull;
 use spin::RelaxStrategy;
 
@@ -49,6 +50,30 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             self.empty_rack();
         }
         self.lock().trim()
+    }
+}
+
+impl<R: RelaxStrategy> MemoryPool<R> {
+    /// Makes a part of a block read as zero, by giving its pages back to the system if it has at least so many bytes
+    /// that this is `worth_purging`. The lock is not held meanwhile.
+    ///
+    /// # Safety
+    /// Nobody uses the part.
+    pub(super) unsafe fn wipe(&self, part: Region, worth_purging: usize) {
+        let backing = if part.len < worth_purging {
+            None
+        } else {
+            let inner = self.lock();
+            let heap = inner.find(part.start.addr().get());
+            heap.and_then(|heap| inner.heaps.get(heap).backing())
+        };
+        // SAFETY: the caller's promise.
+        unsafe {
+            match backing {
+                Some(backing) => backing.wipe(part),
+                None => part.start.write_bytes(0, part.len),
+            }
+        }
     }
 }
 

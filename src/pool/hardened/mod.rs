@@ -174,15 +174,6 @@ impl Heap {
 }
 
 impl<R: RelaxStrategy> Inner<R> {
-    /// Makes a retired block that is not guarded read as zero behind its header.
-    fn wipe(&self, suit: Suit, worn: &Worn) {
-        let behind = suit.behind_header(worn);
-        if let Some(heap) = self.find(behind.start.addr().get()) {
-            // SAFETY: the block is retired, so that nobody uses it.
-            unsafe { self.heaps.get(heap).wipe_block(behind) };
-        }
-    }
-
     fn block_holding(&self, address: usize) -> Option<Region> {
         self.heaps.get(self.find(address)?).block_holding(address)
     }

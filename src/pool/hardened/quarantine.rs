@@ -9,6 +9,10 @@ use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 use spin::RelaxStrategy;
 
+/// Bytes of a block from which on they are given back to the system: fewer are as fast zeroed as they are got from it
+/// again.
+const WORTH_PURGING: usize = 1 << 20;
+
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// Puts a retired block into quarantine, and gives back what leaves it for that.
     #[inline]
@@ -26,7 +30,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     pub(super) fn wipe_retired(&self, suit: Suit, worn: &Worn) -> bool {
         let may_wait = suit.block.len <= Quarantine::LARGEST;
         let Some(guards) = self.armoury().guards.filter(|_| suit.guarded) else {
-            self.lock().wipe(suit, worn);
+            // SAFETY: the block is retired, so that nobody uses it.
+            unsafe { self.wipe(suit.behind_header(worn), WORTH_PURGING) };
             return may_wait;
         };
         // Of a block that was not closed, what lies behind may be left of when it was larger.
