@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <malloc.h>
+#include <pthread.h>
 
 enum { KIB = 1024, MIB = 1024 * KIB, BLOCKS = 1000, BLOCK_SIZE = 1000 };
 
@@ -147,6 +148,34 @@ static void malloc_trim_gives_memory_back(void) {
     CHECK(resident() <= before + SLACK);
 }
 
+enum { HANDED = 40000 };
+
+static void *handed[HANDED];
+
+static void *release_the_rest(void *unused) {
+    for (int i = 1; i < HANDED; i += 2) {
+        free(handed[i]);
+    }
+    return unused;
+}
+
+/* Blocks that this thread has allocated, of which another released the last ones. */
+static void malloc_trim_gives_back_what_another_thread_released(void) {
+    malloc_trim(0);
+    size_t before = resident();
+    for (int i = 0; i < HANDED; i++) {
+        handed[i] = memset(malloc(KIB), i, KIB);
+    }
+    for (int i = 0; i < HANDED; i += 2) {
+        free(handed[i]);
+    }
+    pthread_t other;
+    CHECK_EQUAL(pthread_create(&other, NULL, release_the_rest, NULL), 0);
+    CHECK_EQUAL(pthread_join(other, NULL), 0);
+    malloc_trim(0);
+    CHECK(resident() <= before + 8 * MIB);
+}
+
 /* A hint is taken, and has no effect. What would change what a program sees is refused. */
 static void mallopt_takes_hints(void) {
     const int hints[] = {M_MXFAST,         M_TRIM_THRESHOLD, M_TOP_PAD,  M_MMAP_THRESHOLD,
@@ -167,6 +196,7 @@ int main(void) {
     malloc_info_writes_xml();
     malloc_stats_writes_on_standard_error();
     malloc_trim_gives_memory_back();
+    malloc_trim_gives_back_what_another_thread_released();
     mallopt_takes_hints();
     return 0;
 }

@@ -364,6 +364,13 @@ pub unsafe fn release_slow(block: NonNull<u8>, claim: Claim) -> Result<(), Error
     release_bare(block)
 }
 
+/// Gives memory of the default pool back to the system, as `MemoryPool::trim` does, after what the calling thread keeps
+/// and has no use for. Says how many bytes.
+pub fn trim() -> usize {
+    tls::get().trim();
+    default_pool().trim()
+}
+
 /// Counts a misuse of the pool behind `malloc` that the pool itself did not see, or did not judge.
 pub fn count_misuse() {
     default_pool().count_misuse();

@@ -208,6 +208,27 @@ impl Cache {
         default_pool().leave(&self.inbox);
     }
 
+    /// Gives back the spans without a live object, after a look at what others have released.
+    pub(super) fn trim(&self) {
+        if self.inbox.has_post() {
+            self.collect();
+        }
+        // SAFETY: the spans of slots and queues are this cache's own (C2).
+        let is_empty = |span: &NonNull<Span>| unsafe { span.as_ref() }.is_empty();
+        for id in ClassId::all() {
+            let (slot, rooms) = (&self.slots[id.index()], &self.rooms[id.index()]);
+            if let Some(current) = slot.span(true).filter(is_empty) {
+                slot.clear();
+                self.give(current);
+            }
+            while let Some(span) = rooms.iter().find(is_empty) {
+                rooms.remove(span);
+                self.kept.set(self.kept.get() - self.bytes_of(span));
+                self.give(span);
+            }
+        }
+    }
+
     /// Gives back the spans that are current or have room.
     pub(super) fn give_all(&self) {
         for id in ClassId::all() {
