@@ -65,6 +65,17 @@ static size_t exhaust(size_t size, bool limited_from_the_start) {
     return count * size;
 }
 
+/* Books of memory that nobody has needed yet can only be read: a limit of what may be written to, mlockall, and the dump
+ * of a process leave them out. */
+static void check_that_little_can_be_written_to(void) {
+    long pages, writable;
+    FILE *file = fopen("/proc/self/statm", "r");
+    CHECK(file != NULL);
+    CHECK_EQUAL(fscanf(file, "%ld %*d %*d %*d %*d %ld", &pages, &writable), 2);
+    CHECK_EQUAL(fclose(file), 0);
+    CHECK(writable <= pages / 100);
+}
+
 int main(int argc, char **argv) {
     check_that_malloc_is_ours();
     bool only_data = argc > 1 && strcmp(argv[1], "data") == 0;
@@ -77,6 +88,7 @@ int main(int argc, char **argv) {
     }
     if (in_mid_flight) {
         free(malloc(MIB));
+        check_that_little_can_be_written_to();
         limit_memory(only_data);
     }
     /* Under the limit half of it can be had, whatever was asked for before; armours take up to as much again. */

@@ -102,6 +102,16 @@ pub(crate) unsafe fn commit(address: NonNull<u8>, size: usize) -> bool {
     unsafe { raw::call(libc::SYS_mprotect, arguments) == 0 }
 }
 
+/// Lets reserved memory be read: it is zero, takes no memory, and nobody can write to it. False if the system refuses.
+///
+/// # Safety
+/// The pages are reserved, and nobody uses them.
+pub(crate) unsafe fn let_read(address: NonNull<u8>, size: usize) -> bool {
+    let arguments = [address.addr().get(), size, PROT_READ as usize];
+    // SAFETY: the caller's promise.
+    unsafe { raw::call(libc::SYS_mprotect, arguments) == 0 }
+}
+
 /// Lets nobody touch pages until they are committed again; what is in them stays. False if the system refuses.
 ///
 /// # Safety
@@ -154,6 +164,28 @@ pub(crate) unsafe fn purge(address: NonNull<u8>, size: usize) -> bool {
 pub(crate) unsafe fn release(address: NonNull<u8>, size: usize) {
     // SAFETY: the caller's promise.
     unsafe { raw::call(libc::SYS_munmap, [address.addr().get(), size]) };
+}
+
+/// Leaves pages out of the dump of a process that the system ends, if it can.
+///
+/// # Safety
+/// The pages are reserved by this library.
+pub(crate) unsafe fn leave_out_of_dumps(address: NonNull<u8>, size: usize) {
+    let arguments = [address.addr().get(), size, libc::MADV_DONTDUMP as usize];
+    // SAFETY: nothing that is in the pages changes.
+    unsafe { raw::call(libc::SYS_madvise, arguments) };
+}
+
+/// Bytes of the machine's memory, if it says so.
+pub(crate) fn physical_memory() -> Option<usize> {
+    // SAFETY: zeroes are one.
+    let mut info: libc::sysinfo = unsafe { core::mem::zeroed() };
+    // SAFETY: it writes to the struct it is given.
+    let result = unsafe { raw::call(libc::SYS_sysinfo, [from_mut(&mut info).addr()]) };
+    if result != 0 {
+        return None;
+    }
+    (info.totalram as usize).checked_mul(info.mem_unit as usize)
 }
 
 /// The smallest limit that the system sets to the process's address space or data, if it sets one.

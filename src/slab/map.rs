@@ -154,10 +154,9 @@ impl SpanMap {
         (distance / size_of::<Span>()) as u32
     }
 
-    /// The number after this one; `None` behind the last.
-    pub(super) fn number_after(&self, number: u32) -> Option<u32> {
-        let last = self.granules as u32 * self.stride;
-        (number < last).then_some(number + self.stride)
+    /// The number after this one; `None` behind the last for so many granules.
+    pub(super) fn number_after(&self, number: u32, granules: u32) -> Option<u32> {
+        (number < granules * self.stride).then_some(number + self.stride)
     }
 
     /// The descriptor with this number, which is one's.

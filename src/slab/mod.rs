@@ -255,7 +255,7 @@ impl Slab {
             return None;
         }
         let head = buddy.alloc_span(order)?;
-        let Some(number) = self.take_number() else {
+        let Some(number) = self.take_number(buddy.end()) else {
             buddy.release_span(head);
             return None;
         };
@@ -263,9 +263,9 @@ impl Slab {
         Some(self.map.add(number, head, id, order))
     }
 
-    /// A number for a span. There are as many as granules, so there is one for a span that has some, unless threads are
-    /// about to post that many which have been given back (M4).
-    fn take_number(&mut self) -> Option<u32> {
+    /// A number for a span. There are as many as granules that are committed, of which descriptors can be written, so
+    /// there is one for a span that has some, unless threads are about to post that many which have been given back (M4).
+    fn take_number(&mut self, granules: u32) -> Option<u32> {
         let mut before: Option<&Span> = None;
         let mut number = self.free_number;
         while number != 0 {
@@ -281,7 +281,7 @@ impl Slab {
             before = Some(descriptor);
             number = descriptor.link();
         }
-        self.newest_number = self.map.number_after(self.newest_number)?;
+        self.newest_number = self.map.number_after(self.newest_number, granules)?;
         // SAFETY: a descriptor may have any bits.
         unsafe { self.map.numbered(self.newest_number).as_ref() }.begin_without_notes();
         Some(self.newest_number)

@@ -102,7 +102,7 @@ unsafe fn equip_default_pool(armoury: Armoury) {
 static UNTOUCHABLE: MemoryPool = MemoryPool::with_source(add_untouchable_heap);
 
 static UNTOUCHABLE_BACKING: Backing =
-    Backing { commit: |_, _| true, purge: |_, _| true, decays: |_| false, release: super::release };
+    Backing { commit: |_, _| true, purge: |_, _| true, ..super::BACKING };
 
 /// The pool of blocks that can't be touched, of which every address is another one.
 pub(crate) fn untouchable_pool() -> &'static MemoryPool {

@@ -13,7 +13,7 @@ mod tests;
 
 use crate::error::Error;
 use crate::os::{self, YieldAfterSpin};
-use crate::pool::{self, Backing, MAX_RESERVATION, Reservation, reserved_metadata_bytes};
+use crate::pool::{self, Backing, MAX_RESERVATION, Reservation, ReservedMetadata};
 use core::ptr::NonNull;
 
 pub(crate) use decay::after_fork_in_child;
@@ -37,8 +37,13 @@ pub(crate) use hardened::{
 /// ```
 pub type MemoryPool = pool::MemoryPool<YieldAfterSpin>;
 
-static BACKING: Backing =
-    Backing { commit: os::commit, purge: os::purge, decays: |_| false, release };
+static BACKING: Backing = Backing {
+    commit: os::commit,
+    let_write: os::commit,
+    purge: os::purge,
+    decays: |_| false,
+    release,
+};
 
 /// The same, for the default pool.
 static DECAYING_BACKING: Backing = Backing { decays: decay::notice, ..BACKING };
@@ -49,6 +54,9 @@ const ALIGNMENT: usize = 2 << 20;
 /// The most that is reserved at once, and the least that is worth it.
 const MOST: usize = 1 << 40;
 const LEAST: usize = 1 << 20;
+
+/// What is reserved where it is not known how much memory the machine has, and at least otherwise.
+const FAIR: usize = 16 << 30;
 
 /// The first reservation where the system counts every page of metadata; later ones are twice as large as
 /// those before them.
@@ -137,8 +145,13 @@ fn add_some_system_heap(pool: &MemoryPool, size: usize, alignment: usize) -> boo
     let twice =
         size.max(alignment).checked_next_power_of_two().and_then(|size| size.checked_mul(2));
     let Some(least) = twice.filter(|&least| least <= MAX_RESERVATION) else { return false };
-    let most =
-        if os::commits_strictly() { STRICT_FIRST << pool.stats().heaps.min(12) } else { MOST };
+    let most = if os::commits_strictly() {
+        STRICT_FIRST << pool.stats().heaps.min(12)
+    } else {
+        // Metadata is a small part of what is reserved, but all of it is what `mlockall` has to lock.
+        let memory = os::physical_memory().unwrap_or(0);
+        memory.saturating_mul(2).checked_next_power_of_two().unwrap_or(MOST).clamp(FAIR, MOST)
+    };
     // What other parts of the program need beside it, stacks and files, is limited too.
     let fair = os::memory_limit().map_or(most, |limit| most.min(limit / 2));
     let least = least.max(LEAST);
@@ -151,7 +164,7 @@ fn guard() -> usize {
 }
 
 fn metadata_bytes(size: usize) -> usize {
-    reserved_metadata_bytes(size).next_multiple_of(os::page_size())
+    ReservedMetadata::of(size).bytes.next_multiple_of(os::page_size())
 }
 
 fn reserve(size: usize) -> Result<Reservation, Error> {
@@ -170,8 +183,12 @@ fn reserve(size: usize) -> Result<Reservation, Error> {
         os::release(end.sub(end.addr().get() - used_end), end.addr().get() - used_end);
     }
     let reservation = Reservation { memory, size, metadata };
-    // SAFETY: the metadata's pages are ours, and nobody uses them.
-    if unsafe { os::commit(metadata, metadata_bytes(size)) } {
+    // SAFETY: the metadata's pages are ours, and nobody uses them. Most of them would be in a dump as zeroes.
+    if unsafe {
+        os::leave_out_of_dumps(metadata, metadata_bytes(size));
+        os::let_read(metadata, metadata_bytes(size))
+            && os::commit(metadata, ReservedMetadata::of(size).written)
+    } {
         return Ok(reservation);
     }
     let error = Error::System { call: "mprotect", errno: libc::ENOMEM };

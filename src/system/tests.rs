@@ -14,7 +14,7 @@ static COUNTING: Backing = Backing {
         true
     },
     decays: |_| true,
-    release,
+    ..BACKING
 };
 
 /// Allocates so many blocks of `size` bytes, releases them, and says how many bytes the longest release purged.

@@ -1,7 +1,7 @@
 //! Where a heap and its metadata lie.
 //!
 //! ```text
-//! a caller's heap   |·| Heap | buddy's books | Slab, descriptors, room bits | granule 0 | 1 | ... |·|
+//! a caller's heap   |·| Heap | buddy's books | Slab, room bits, descriptors, numbers | granule 0 | 1 | ... |·|
 //! a system heap     |·|  same, in a mapping of its own between guard pages  |
 //!                   | granule 0 | 1 | ... committed | reserved ...          |
 //! ```
@@ -33,7 +33,7 @@ pub(crate) struct Reservation {
     /// Where the heap's granules are, or can be committed; at a multiple of a granule.
     pub(crate) memory: NonNull<u8>,
     pub(crate) size: usize,
-    /// Usable memory for [`reserved_metadata_bytes`]`(size)`, at a multiple of a page.
+    /// Memory for the metadata, at a multiple of a page, as [`ReservedMetadata::of`]`(size)` says.
     pub(crate) metadata: NonNull<u8>,
 }
 
@@ -50,8 +50,8 @@ struct Parts {
     buddy: usize,
     slab: usize,
     rooms: usize,
-    numbers: usize,
     spans: usize,
+    numbers: usize,
     end: usize,
 }
 
@@ -61,16 +61,25 @@ impl Parts {
         let buddy = entry + size_of::<Entry>();
         let end = buddy + shape.metadata_bytes();
         if !has_spans {
-            return Parts { entry, buddy, slab: end, rooms: end, numbers: end, spans: end, end };
+            return Parts { entry, buddy, slab: end, rooms: end, spans: end, numbers: end, end };
         }
         let granules = shape.capacity as usize;
         // A heap that tracks use has a backing, and with it caches.
         let (number_bytes, span_bytes) = slab::map_bytes(granules, shape.track_use);
         let slab = end.next_multiple_of(align_of::<Slab>());
         let rooms = slab + size_of::<Slab>();
-        let numbers = rooms + slab::room_bytes(granules);
-        let spans = (numbers + number_bytes).next_multiple_of(slab::map_alignment(shape.track_use));
-        Parts { entry, buddy, slab, rooms, numbers, spans, end: spans + span_bytes }
+        let rooms_end = rooms + slab::room_bytes(granules);
+        let spans = rooms_end.next_multiple_of(slab::map_alignment(shape.track_use));
+        let spans_end = spans + span_bytes;
+        let page = if shape.track_use { LARGEST_PAGE } else { align_of::<u32>() };
+        let numbers = spans_end.next_multiple_of(page);
+        Parts { entry, buddy, slab, rooms, spans, numbers, end: numbers + number_bytes }
+    }
+
+    /// Bytes from the start to the end of the descriptors for so many granules, and of their numbers.
+    fn for_granules(&self, granules: u32) -> (usize, usize) {
+        let (number_bytes, span_bytes) = slab::map_bytes(granules as usize, true);
+        (self.spans + span_bytes, number_bytes)
     }
 }
 
@@ -82,15 +91,41 @@ fn shape(lead: usize, capacity: usize, track_use: bool) -> Shape {
     Shape { lead: lead as u32, capacity: capacity as u32, track_use }
 }
 
-/// Bytes of metadata of a heap with a [`Backing`] over `size` bytes.
-pub(crate) fn reserved_metadata_bytes(size: usize) -> usize {
-    Parts::new(shape(0, size >> SPAN_GRANULE_SHIFT, true), true).end
+/// The largest page of a system: what begins at a multiple of it, at whatever page, can be made usable by itself.
+const LARGEST_PAGE: usize = 64 << 10;
+
+/// The metadata of a heap with a [`Backing`]. Most of it describes granules that there are not yet: it is zero, and need
+/// not be written to before they are committed.
+pub(crate) struct ReservedMetadata {
+    /// All bytes. They have to be readable.
+    pub(crate) bytes: usize,
+    /// How many of them, from the start on, have to be writable at first.
+    pub(crate) written: usize,
+}
+
+impl ReservedMetadata {
+    /// That of a heap over `size` bytes.
+    pub(crate) fn of(size: usize) -> ReservedMetadata {
+        let parts = Parts::new(shape(0, size >> SPAN_GRANULE_SHIFT, true), true);
+        ReservedMetadata { bytes: parts.end, written: parts.for_granules(0).0 }
+    }
 }
 
 /// The most bytes of a heap with a [`Backing`].
 pub(crate) const MAX_RESERVATION: usize = MAX_GRANULES << SPAN_GRANULE_SHIFT;
 
 impl Heap {
+    /// Lets the metadata be written that describes so many granules. False if the system refuses.
+    pub(super) fn describe(&self, backing: &Backing, granules: u32) -> bool {
+        let parts = Parts::new(shape(0, self.buddy.capacity() as usize, true), true);
+        let (spans_end, number_bytes) = parts.for_granules(granules);
+        // SAFETY: both are parts of the metadata, which is the heap's, and begin at a page.
+        unsafe {
+            (backing.let_write)(self.metadata, spans_end)
+                && (backing.let_write)(self.metadata.add(parts.numbers), number_bytes)
+        }
+    }
+
     /// Makes a heap of the `size` bytes at `start`, its metadata first.
     ///
     /// # Safety
@@ -129,7 +164,10 @@ impl Heap {
         let (metadata, first) =
             unsafe { (start.add(metadata - address), start.add(first - address)) };
         // SAFETY: the metadata is inside the region and ours. Descriptors are written before they are read.
-        unsafe { metadata.write_bytes(0, parts.spans) };
+        unsafe {
+            metadata.write_bytes(0, parts.spans);
+            metadata.add(parts.numbers).write_bytes(0, parts.end - parts.numbers);
+        }
         // SAFETY: the metadata is zeroed but for the descriptors, and lies before granule 0.
         let heap = unsafe {
             Heap::at(metadata, parts, Region { start: address, size }, first, granules, None)

@@ -15,7 +15,7 @@ mod layout;
 mod pages;
 
 pub(crate) use blocks::{Fresh, Live, Request};
-pub(crate) use layout::{MAX_RESERVATION, Reservation, reserved_metadata_bytes};
+pub(crate) use layout::{MAX_RESERVATION, Reservation, ReservedMetadata};
 pub(crate) use pages::Backing;
 
 use super::registry::Entry;

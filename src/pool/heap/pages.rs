@@ -10,6 +10,8 @@ use core::ptr::NonNull;
 pub(crate) struct Backing {
     /// Makes memory usable that the heap has reserved; false if the system refuses.
     pub(crate) commit: unsafe fn(NonNull<u8>, usize) -> bool,
+    /// Lets metadata be written that could only be read; false if the system refuses. It begins at a page.
+    pub(crate) let_write: unsafe fn(NonNull<u8>, usize) -> bool,
     /// Gives the pages of free memory back: what is read there next is zero. False if the system refuses.
     pub(crate) purge: unsafe fn(NonNull<u8>, usize) -> bool,
     /// Is told how many free bytes could be purged. Whether somebody will, soon, if they stay free.
@@ -70,9 +72,10 @@ impl Heap {
         [generous, needed].into_iter().any(|wanted| {
             let new_end = wanted.next_multiple_of(STEP).min(capacity);
             let start = self.address_of(Granule(end));
-            // SAFETY: the memory behind the last granule is reserved up to the capacity.
-            let committed =
-                new_end > end && unsafe { (backing.commit)(start, self.bytes(new_end - end)) };
+            let committed = new_end > end
+                && self.describe(backing, new_end)
+                // SAFETY: the memory behind the last granule is reserved up to the capacity.
+                && unsafe { (backing.commit)(start, self.bytes(new_end - end)) };
             if committed {
                 self.buddy.extend(new_end);
             }
