@@ -98,6 +98,11 @@ fn signals_at_any_moment_disturb_nothing() {
 }
 
 #[test]
+fn a_real_time_thread_that_waits_lets_others_run() {
+    preloaded("real_time.c").time_limit(Duration::from_secs(60)).succeed();
+}
+
+#[test]
 fn cancelled_threads_lose_nothing() {
     let outcome = preloaded("cancelled.c").env("HEAPMASTER_ON_MISUSE", "report").succeed();
     assert_eq!(outcome.stderr.matches(": not in the pool: ").count(), 400, "{outcome}");

@@ -6,25 +6,39 @@ pub(crate) mod thread;
 
 use crate::error::Error;
 use core::ptr::{NonNull, from_mut, with_exposed_provenance, with_exposed_provenance_mut};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::time::Duration;
 pub use last_words::last_words;
 use libc::{MAP_ANONYMOUS, MAP_NORESERVE, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE};
 use spin::RelaxStrategy;
 
 /// Waits for a lock by giving the processor away after a short spin: whoever holds the lock may be waiting
 /// for it.
+///
+/// Now and then it sleeps: to yield is nothing where whoever holds the lock has a lower priority, as beside a real-time
+/// thread.
 #[derive(Debug)]
 pub struct YieldAfterSpin;
+
+/// How often somebody has waited. Relaxed: it stands for nothing but itself.
+static WAITS: AtomicU32 = AtomicU32::new(0);
 
 impl RelaxStrategy for YieldAfterSpin {
     #[inline]
     fn relax() {
         const SPINS: u32 = 64;
+        /// A waiter that only yields has wasted some 0.2 ms by then; one that sleeps so rarely loses nothing by it.
+        const WAITS_TO_A_SLEEP: u32 = 32;
+        const SLEEP: Duration = Duration::from_micros(50);
         for _ in 0..SPINS {
             core::hint::spin_loop();
         }
-        // SAFETY: it has no preconditions.
-        unsafe { raw::call(libc::SYS_sched_yield, []) };
+        if WAITS.fetch_add(1, Ordering::Relaxed) % WAITS_TO_A_SLEEP == WAITS_TO_A_SLEEP - 1 {
+            thread::sleep(SLEEP);
+        } else {
+            // SAFETY: it has no preconditions.
+            unsafe { raw::call(libc::SYS_sched_yield, []) };
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::{commit, page_size, raw, release, reserve};
 use core::ptr::{NonNull, from_mut, from_ref};
+use core::time::Duration;
 
 /// Bytes of its stack, which has a guard page besides.
 const STACK: usize = 32 << 10;
@@ -66,10 +67,10 @@ fn mask_signals(blocked: &u64, before: Option<&mut u64>) {
 }
 
 /// Makes the calling thread sleep.
-pub(crate) fn sleep(milliseconds: u64) {
+pub(crate) fn sleep(time: Duration) {
     let time = libc::timespec {
-        tv_sec: (milliseconds / 1000) as _,
-        tv_nsec: (milliseconds % 1000 * 1_000_000) as libc::c_long,
+        tv_sec: time.as_secs() as _,
+        tv_nsec: time.subsec_nanos() as libc::c_long,
     };
     // SAFETY: it points to a time, and what is left of it is not asked for.
     unsafe { raw::call(libc::SYS_nanosleep, [from_ref(&time).addr(), 0]) };

@@ -14,9 +14,10 @@
 use super::default_pool;
 use crate::os::thread::{self, Stack};
 use core::cell::Cell;
+use core::time::Duration;
 
-/// Milliseconds between two rounds.
-const TICK: u64 = 400;
+/// Time between two rounds.
+const TICK: Duration = Duration::from_millis(400);
 
 /// Free bytes that are worth a thread.
 const WORTH: usize = 1 << 20;
@@ -78,7 +79,7 @@ extern "C" fn run() {
         pool.begin_decay();
         while pool.decay() {
             // Others get the lock.
-            thread::sleep(0);
+            thread::sleep(Duration::ZERO);
         }
         if pool.end_decay(is_done) {
             return;

@@ -1,0 +1,55 @@
+/*
+ * A real-time thread that waits for a lock which a thread of lower priority has, on the same processor: unless it sleeps
+ * now and then, that one never runs. Does nothing where the system grants no real-time threads.
+ */
+#include "../malloc_check.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <time.h>
+
+enum { ROUNDS = 1000, BLOCKS = 20000, OWN_BLOCKS = 300 };
+
+static atomic_bool over;
+
+static void *allocate(void *unused) {
+    static void *blocks[BLOCKS];
+    while (!atomic_load(&over)) {
+        for (size_t i = 0; i < BLOCKS; i++) {
+            blocks[i] = malloc(16 + i % 3000);
+        }
+        for (size_t i = 0; i < BLOCKS; i++) {
+            free(blocks[i]);
+        }
+    }
+    return unused;
+}
+
+int main(void) {
+    check_that_malloc_is_ours();
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    CHECK_EQUAL(sched_setaffinity(0, sizeof one, &one), 0);
+    pthread_t other;
+    CHECK_EQUAL(pthread_create(&other, NULL, allocate, NULL), 0);
+    struct sched_param priority = {.sched_priority = 50};
+    if (sched_setscheduler(0, SCHED_FIFO, &priority) == 0) {
+        for (int round = 0; round < ROUNDS; round++) {
+            void *blocks[OWN_BLOCKS];
+            for (size_t i = 0; i < OWN_BLOCKS; i++) {
+                blocks[i] = malloc(16 + i * 10);
+            }
+            for (size_t i = 0; i < OWN_BLOCKS; i++) {
+                free(blocks[i]);
+            }
+            nanosleep(&(struct timespec){0, 300000}, NULL);
+        }
+        priority.sched_priority = 0;
+        CHECK_EQUAL(sched_setscheduler(0, SCHED_OTHER, &priority), 0);
+    }
+    atomic_store(&over, true);
+    CHECK_EQUAL(pthread_join(other, NULL), 0);
+    return 0;
+}
