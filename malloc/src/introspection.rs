@@ -12,10 +12,10 @@
 //! | `ordblks`, `smblks`, `fsmblks`, `usmblks`, `keepcost` | 0                     |
 
 use crate::errno::EINVAL;
-use crate::text::{Text, write_to_standard_error};
+use crate::text::{Text, say, write_to_standard_error};
 use core::ffi::c_int;
 use core::fmt::Write;
-use heapmaster::{PoolStats, default_pool};
+use heapmaster::{PoolStats, cache, default_pool};
 
 /// `struct mallinfo2`, and with `int` the older `struct mallinfo`. The fields are those of `malloc.h`.
 #[repr(C)]
@@ -74,11 +74,18 @@ pub extern "C" fn malloc_trim(_padding: usize) -> c_int {
 /// Writes the statistics of the pool on standard error.
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc_stats() {
-    write_statistics();
+    write(&default_pool().stats());
 }
 
-/// `malloc_stats`, ours for sure: by its exported name it might be the program's.
-pub(crate) fn write_statistics() {
+/// The same at the end of the program.
+pub(crate) fn write_last_statistics() {
+    match cache::last_stats() {
+        Some(statistics) => write(&statistics),
+        None => say(format_args!("no statistics: the program ended in the midst of an allocation")),
+    }
+}
+
+fn write(statistics: &PoolStats) {
     let PoolStats {
         heaps,
         capacity_bytes,
@@ -92,7 +99,7 @@ pub(crate) fn write_statistics() {
         failures,
         misuses,
         ..
-    } = default_pool().stats();
+    } = statistics;
     let mut text = Text::<1024>::new();
     // The text is larger than these lines can get.
     let _ = write!(

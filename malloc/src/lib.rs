@@ -94,7 +94,7 @@ extern "C" fn finish() {
         misuse::found_at_exit(&error);
     }
     if settings::statistics_at_exit() {
-        introspection::write_statistics();
+        introspection::write_last_statistics();
     }
 }
 

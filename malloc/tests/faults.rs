@@ -103,6 +103,14 @@ fn a_real_time_thread_that_waits_lets_others_run() {
 }
 
 #[test]
+fn a_handler_that_interrupts_an_allocation_may_end_the_process() {
+    for hardened in ["no", "yes"] {
+        let run = preloaded("interrupted.c").arg("exit").env("HEAPMASTER_HARDENED", hardened);
+        run.env("HEAPMASTER_STATS_AT_EXIT", "yes").succeed();
+    }
+}
+
+#[test]
 fn cancelled_threads_lose_nothing() {
     let outcome = preloaded("cancelled.c").env("HEAPMASTER_ON_MISUSE", "report").succeed();
     assert_eq!(outcome.stderr.matches(": not in the pool: ").count(), 400, "{outcome}");

@@ -19,6 +19,7 @@
 //! - C3: a queue holds spans of its class that were not full when last looked at.
 
 mod caches;
+mod exit;
 mod fork;
 mod hardened;
 mod queue;
@@ -28,10 +29,9 @@ mod spot;
 mod tests;
 mod tls;
 
+pub use exit::{first_wound, last_stats};
 pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
-pub use hardened::{
-    alloc_at_once, change_origin, fault_at, first_wound, harden, record_of, release_at_once,
-};
+pub use hardened::{alloc_at_once, change_origin, fault_at, harden, record_of, release_at_once};
 
 use crate::error::Error;
 use crate::pool::MIN_ALIGNMENT;

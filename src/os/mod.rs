@@ -42,6 +42,18 @@ impl RelaxStrategy for YieldAfterSpin {
     }
 }
 
+/// Waits for what may never come, for the `round`th time in a row, from 0 on; false after some 50 ms.
+pub(crate) fn wait_a_while(round: u32) -> bool {
+    const YIELDS: u32 = 50;
+    const SLEEPS: u32 = 50;
+    match round.checked_sub(YIELDS) {
+        None => YieldAfterSpin::relax(),
+        Some(..SLEEPS) => thread::sleep(Duration::from_millis(1)),
+        Some(_) => return false,
+    }
+    true
+}
+
 /// The thread's `errno`.
 pub(crate) fn errno() -> i32 {
     // SAFETY: the location is the thread's own, valid as long as it runs.

@@ -3,6 +3,7 @@
 use super::MemoryPool;
 use super::heap::Heap;
 use super::inner::Inner;
+use super::lock::Wait;
 use crate::buddy::{Broken, Granule, Kind, require};
 use crate::error::Error;
 use spin::RelaxStrategy;
@@ -68,18 +69,22 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if !self.has_armours() {
             return Ok(());
         }
-        let written = self.first_wound().or_else(|| self.first_stain(self));
+        let wait = |_| {
+            R::relax();
+            true
+        };
+        let written = self.first_wound(&wait).or_else(|| self.first_stain(&wait));
         written.or_else(|| self.first_stain_of_free()).map_or(Ok(()), Err)
     }
 
-    /// The first live block, of those that wear an armour, that something wrote beside.
-    pub(crate) fn first_wound(&self) -> Option<Error> {
+    /// The first live block, of those that wear an armour, that something wrote beside; none if the lock can't be had.
+    pub(crate) fn first_wound(&self, wait: Wait<'_>) -> Option<Error> {
         if !self.is_hardened() {
-            return self.first_wound_of_some();
+            return self.first_wound_of_some(wait);
         }
         let mut address = 0;
         loop {
-            let inner = self.lock();
+            let inner = self.inner.lock_while(wait)?;
             let block = inner.block_from(address)?;
             if let Some(error) = self.wound_of(block) {
                 return Some(error);

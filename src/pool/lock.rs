@@ -26,6 +26,9 @@ unsafe impl<T: Send, R> Sync for Lock<T, R> {}
 /// Looks at a taken lock before its waiter relaxes: longer than it is held, but for by a thread that does not run.
 const LOOKS: u32 = 50;
 
+/// Lets some time pass, for the `round`th time in a row, from 0 on; false if it is not worth to wait any longer.
+pub(crate) type Wait<'a> = &'a dyn Fn(u32) -> bool;
+
 /// Access to the value of a [`Lock`] until it is dropped.
 pub(super) struct Guard<'lock, T, R> {
     lock: &'lock Lock<T, R>,
@@ -87,20 +90,37 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
         self.taken.fetch_or(1, Acquire) & 1 == 0
     }
 
-    /// Waits for the lock and takes it. Tries only while nobody seems to have it: a try takes the cache line from
-    /// whoever has the lock.
+    /// Waits for the lock and takes it.
     #[cold]
     #[inline(never)]
     fn wait(&self) {
-        loop {
-            for _ in 0..LOOKS {
-                if self.taken.load(Relaxed) == 0 && self.take() {
-                    return;
-                }
-                core::hint::spin_loop();
-            }
+        while !self.take_soon() {
             R::relax();
         }
+    }
+
+    /// Waits for the lock, as long as `wait` says, and takes it.
+    pub(super) fn lock_while(&self, wait: Wait<'_>) -> Option<Guard<'_, T, R>> {
+        let mut round = 0;
+        while !self.single_threaded && !self.take_soon() {
+            if !wait(round) {
+                return None;
+            }
+            round += 1;
+        }
+        Some(Guard { lock: self })
+    }
+
+    /// Whether the lock is the caller's, after some looks. Tries only while nobody seems to have it: a try takes the cache
+    /// line from whoever has the lock.
+    fn take_soon(&self) -> bool {
+        (0..LOOKS).any(|_| {
+            let taken = self.taken.load(Relaxed) == 0 && self.take();
+            if !taken {
+                core::hint::spin_loop();
+            }
+            taken
+        })
     }
 
     pub(super) fn get_mut(&mut self) -> &mut T {
@@ -171,6 +191,21 @@ mod tests {
         assert!(lock.try_lock().is_none());
         drop(guard);
         assert!(lock.try_lock().is_some());
+    }
+
+    #[test]
+    fn whoever_waits_for_a_while_goes_without_a_lock_that_stays_taken() {
+        let lock = Lock::<_, Yield>::new((), false);
+        let guard = lock.lock();
+        let rounds = core::cell::Cell::new(0);
+        let wait = |round| {
+            assert_eq!(rounds.replace(round + 1), round);
+            round < 10
+        };
+        assert!(lock.lock_while(&wait).is_none());
+        assert_eq!(rounds.get(), 11);
+        drop(guard);
+        assert!(lock.lock_while(&|_| false).is_some());
     }
 
     #[test]

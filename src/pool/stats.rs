@@ -4,6 +4,7 @@ use super::MemoryPool;
 use super::heap::Heap;
 use super::inner::Inner;
 use super::limits::NO_LIMIT;
+use super::lock::{Guard, Wait};
 use crate::armour::Region;
 use crate::buddy::Kind;
 use crate::error::Error;
@@ -190,7 +191,15 @@ fn take_off(
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// What the pool has now. Cost: a step a span and run, and a free block.
     pub fn stats(&self) -> PoolStats {
-        let mut inner = self.lock();
+        self.stats_of(self.lock())
+    }
+
+    /// The same; `None` if the lock can't be had.
+    pub(crate) fn stats_while(&self, wait: Wait<'_>) -> Option<PoolStats> {
+        self.inner.lock_while(wait).map(|inner| self.stats_of(inner))
+    }
+
+    fn stats_of(&self, mut inner: Guard<'_, Inner<R>, R>) -> PoolStats {
         let mut stats = inner.stats();
         let live = (&mut stats.live_blocks, &mut stats.live_bytes);
         let (waiting, reused) =

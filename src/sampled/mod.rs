@@ -26,7 +26,7 @@ pub use trace::{Record, Trace, TraceFn, set_tracer};
 use crate::armour::{Canary, PAGE, Region};
 use crate::error::{Error, Origin};
 use crate::os::{self, YieldAfterSpin};
-use crate::pool::{Claim, Fault, MIN_ALIGNMENT, Wanted};
+use crate::pool::{Claim, Fault, MIN_ALIGNMENT, Wait, Wanted};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicPtr, AtomicU32};
@@ -335,12 +335,21 @@ pub(crate) fn change_origin(address: usize, from: Origin, to: Origin) -> Option<
     Some(origin)
 }
 
-/// What was written beside a live sampled block.
-pub(crate) fn first_wound() -> Option<Error> {
+/// What was written beside a live sampled block; nothing if the lock can't be had.
+pub(crate) fn first_wound(wait: Wait<'_>) -> Option<Error> {
     if !is_enabled() {
         return None;
     }
-    let state = lock();
+    let mut round = 0;
+    let state = loop {
+        if let Some(state) = STATE.try_lock() {
+            break state;
+        }
+        if !wait(round) {
+            return None;
+        }
+        round += 1;
+    };
     let mut live = (0..SLOTS).filter(|&number| state.slots[number].state == State::Live);
     live.find_map(|number| state.wound(number))
 }

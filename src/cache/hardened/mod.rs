@@ -11,7 +11,7 @@ pub use objects::{alloc_at_once, release_at_once};
 use super::{Cache, caches, counted, own, own_object, release_bare, tls};
 use crate::armour::{Key, Quarantine, Region, first_nonzero};
 use crate::error::{Error, Origin};
-use crate::pool::{Bare, Claim, Fault, MIN_ALIGNMENT, Request, Wanted};
+use crate::pool::{Bare, Claim, Fault, MIN_ALIGNMENT, Request, Wait, Wanted};
 use crate::sampled::{self, Record};
 use crate::slab::{Annex, ClassId, Dice, MAX_OBJECT, Slot, Span};
 use crate::system::{self, default_pool, untouchable_pool};
@@ -224,15 +224,20 @@ impl Cache {
 }
 
 /// What something wrote, beside a live block of the pool behind `malloc`, or to one of the calling thread that
-/// is free or waits in quarantine; or beside a sampled block. Where only some blocks wear an armour, of those. Cost, if the
-/// pool is hardened: a step a block, and one for eight bytes of what the thread has free.
-pub fn first_wound() -> Option<Error> {
-    let sampled = sampled::first_wound();
+/// is free or waits in quarantine; or beside a sampled block. Where only some blocks wear an armour, of those. `wait` says
+/// how long to wait for locks. Cost, if the pool is hardened: a step a block, and one for eight bytes of what the thread
+/// has free.
+pub(super) fn first_wound(wait: Wait<'_>) -> Option<Error> {
+    let sampled = sampled::first_wound(wait);
     let pool = default_pool();
     if sampled.is_some() || !pool.has_armours() {
         return sampled;
     }
-    let stain = pool.first_stain(&Own);
+    let stain = match tls::get().ward() {
+        // SAFETY: the pool knows nothing of it.
+        Some(ward) => pool.stain_in(&unsafe { ward.as_ref() }.quarantine),
+        None => pool.first_stain(wait),
+    };
     let free_stain = || if pool.is_hardened() { tls::get().first_stain() } else { None };
-    stain.or_else(free_stain).or_else(|| pool.first_wound())
+    stain.or_else(free_stain).or_else(|| pool.first_wound(wait))
 }

@@ -1,24 +1,29 @@
 //! A look at the blocks of a hardened pool that may be in use.
 
+use super::super::lock::Wait;
 use super::super::{BlockInfo, BlockState, MemoryPool};
-use super::Bare;
-use crate::armour::{Damaged, HEADER, Region, Worn, Wound, first_nonzero};
+use crate::armour::{Damaged, HEADER, Quarantine, Region, Worn, Wound, first_nonzero};
 use crate::error::Error;
 use core::ptr::NonNull;
 use core::sync::atomic::{Ordering::Acquire, fence};
 use spin::RelaxStrategy;
 
 impl<R: RelaxStrategy> MemoryPool<R> {
-    /// What something wrote to a block that waits in quarantine.
-    pub(crate) fn first_stain(&self, bare: &impl Bare) -> Option<Error> {
-        bare.quarantine(|quarantine| {
-            let unguarded = quarantine.iter().filter(|&block| !self.suit(block).guarded);
-            unguarded.into_iter().find_map(|block| {
-                // SAFETY: the block is retired, so nobody uses it.
-                let offset = unsafe { self.suit(block).stain() }?;
-                let block = block.start.addr().get();
-                Some(Error::WrittenAfterRelease { pointer: block + offset, block })
-            })
+    /// What something wrote to a block that waits in the pool's quarantine; nothing if the lock can't be had.
+    pub(crate) fn first_stain(&self, wait: Wait<'_>) -> Option<Error> {
+        let _inner = self.inner.lock_while(wait)?;
+        // SAFETY: it is used under the lock alone.
+        self.stain_in(unsafe { &*self.armoury().quarantine.get() })
+    }
+
+    /// What something wrote to a block that waits in this quarantine.
+    pub(crate) fn stain_in(&self, quarantine: &Quarantine) -> Option<Error> {
+        let unguarded = quarantine.iter().filter(|&block| !self.suit(block).guarded);
+        unguarded.into_iter().find_map(|block| {
+            // SAFETY: the block is retired, so nobody uses it.
+            let offset = unsafe { self.suit(block).stain() }?;
+            let block = block.start.addr().get();
+            Some(Error::WrittenAfterRelease { pointer: block + offset, block })
         })
     }
 
@@ -63,11 +68,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     /// What was written beside the first such of the blocks that wear an armour, where not all do.
-    pub(in super::super) fn first_wound_of_some(&self) -> Option<Error> {
+    pub(in super::super) fn first_wound_of_some(&self, wait: Wait<'_>) -> Option<Error> {
         let roll = self.equipped()?.roll?;
         roll.blocks().find_map(|start| {
             // Under the lock its memory stays the heap's, so it can be read.
-            let inner = self.lock();
+            let inner = self.inner.lock_while(wait)?;
             let block = inner.block_from(start).filter(|block| block.address.addr() == start)?;
             let wound = self.wound_of(block);
             // Acquire: if it was somebody else's block that was looked at, this one is not found any more.
