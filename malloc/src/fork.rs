@@ -16,14 +16,17 @@
 //! `/etc/nsswitch.conf` at its first look-up wants memory while it holds that.
 
 use crate::text::say;
+use core::sync::atomic::AtomicU8;
+use core::sync::atomic::Ordering::Relaxed;
 use heapmaster::cache;
 
-// Functions of libc, null in one that hasn't got them. They are referred to weakly, which Rust has no words
+// What libc has, null in one that hasn't got it. It is referred to weakly, which Rust has no words
 // for, rather than looked up: `dlsym` would load much of the dynamic linker for it.
 core::arch::global_asm!(
     ".weak _IO_list_lock",
     ".weak _IO_list_unlock",
     ".weak _IO_list_resetlock",
+    ".weak __libc_single_threaded",
     ".pushsection .data.rel.ro.heapmaster_streams, \"aw\", @progbits",
     ".balign 8",
     ".hidden heapmaster_lock_streams",
@@ -35,6 +38,9 @@ core::arch::global_asm!(
     ".hidden heapmaster_reset_streams",
     ".globl heapmaster_reset_streams",
     "heapmaster_reset_streams: .8byte _IO_list_resetlock",
+    ".hidden heapmaster_single_threaded",
+    ".globl heapmaster_single_threaded",
+    "heapmaster_single_threaded: .8byte __libc_single_threaded",
     ".popsection",
 );
 
@@ -47,6 +53,9 @@ unsafe extern "C" {
     safe static UNLOCK_STREAMS: StreamsFn;
     #[link_name = "heapmaster_reset_streams"]
     safe static RESET_STREAMS: StreamsFn;
+    /// False, once and for all, from when the program has a second thread, of those that libc knows.
+    #[link_name = "heapmaster_single_threaded"]
+    safe static SINGLE_THREADED: Option<&'static AtomicU8>;
 }
 
 fn call(function: StreamsFn) {
@@ -69,7 +78,7 @@ pub(crate) fn register() {
 
 unsafe extern "C" fn prepare() {
     call(LOCK_STREAMS);
-    cache::before_fork();
+    cache::before_fork(SINGLE_THREADED.is_some_and(|is_it| is_it.load(Relaxed) != 0));
 }
 
 unsafe extern "C" fn parent() {

@@ -111,6 +111,14 @@ fn a_handler_that_interrupts_an_allocation_may_end_the_process() {
 }
 
 #[test]
+fn a_handler_that_interrupts_an_allocation_may_fork() {
+    for hardened in ["no", "yes"] {
+        let run = preloaded("interrupted.c").arg("fork").env("HEAPMASTER_HARDENED", hardened);
+        run.succeed();
+    }
+}
+
+#[test]
 fn cancelled_threads_lose_nothing() {
     let outcome = preloaded("cancelled.c").env("HEAPMASTER_ON_MISUSE", "report").succeed();
     assert_eq!(outcome.stderr.matches(": not in the pool: ").count(), 400, "{outcome}");

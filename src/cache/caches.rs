@@ -58,6 +58,11 @@ pub(super) fn lock() -> SpinMutexGuard<'static, Caches, YieldAfterSpin> {
     CACHES.lock()
 }
 
+/// Whether somebody has the lock.
+pub(super) fn is_locked() -> bool {
+    CACHES.is_locked()
+}
+
 /// Releases a lock whose guard was forgotten.
 ///
 /// # Safety

@@ -6,10 +6,24 @@ use super::{Cache, caches, spot, tls};
 use crate::sampled;
 use crate::system::{self, MemoryPool, default_pool, untouchable_pool};
 use core::ptr::NonNull;
+use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
 
+/// Forks under way for which no lock was taken: one inside another, if signals interrupt. Used where there is a single
+/// thread.
+static WITHOUT_LOCKS: AtomicU32 = AtomicU32::new(0);
+
 /// Takes every lock, so that a fork finds nothing half-way through a change.
-pub fn before_fork() {
+///
+/// In a program with a single thread, apart from ours, one that a thread of the program has is the caller's own: a signal
+/// handler forks that has interrupted us. Nobody would ever release it, so none is taken then, and the child may do what
+/// it may in a handler: no more than the handler itself, which does not allocate. If it goes on where the handler
+/// returns, it has the locks that were taken there.
+pub fn before_fork(has_single_thread: bool) {
+    if has_single_thread && is_in_use() {
+        WITHOUT_LOCKS.fetch_add(1, Relaxed);
+        return;
+    }
     core::mem::forget(caches::lock());
     spot::before_fork();
     default_pool().lock_for_fork();
@@ -18,11 +32,35 @@ pub fn before_fork() {
     sampled::before_fork();
 }
 
+/// Whether a thread of the program has one of the locks; the registry's is not held without one of a pool's.
+fn is_in_use() -> bool {
+    caches::is_locked()
+        || spot::is_locked()
+        || default_pool().is_in_use()
+        || untouchable_pool().is_in_use()
+        || sampled::is_locked()
+}
+
+/// Whether the last fork under way took no locks, which it is no more.
+fn went_without_locks() -> bool {
+    let one_less = |forks: u32| forks.checked_sub(1);
+    WITHOUT_LOCKS.fetch_update(Relaxed, Relaxed, one_less).is_ok()
+}
+
 /// Releases what [`before_fork`] took, in the parent.
 ///
 /// # Safety
 /// The calling thread called `before_fork`.
 pub unsafe fn after_fork_in_parent() {
+    if !went_without_locks() {
+        // SAFETY: the caller's promise.
+        unsafe { unlock() }
+    }
+}
+
+/// # Safety
+/// The calling thread took the locks by [`before_fork`], or is the copy of the one that did.
+unsafe fn unlock() {
     // SAFETY: the caller's promise.
     unsafe {
         sampled::after_fork();
@@ -39,8 +77,11 @@ pub unsafe fn after_fork_in_parent() {
 /// # Safety
 /// The calling thread is the copy of the one that called `before_fork`.
 pub unsafe fn after_fork_in_child() {
+    if went_without_locks() {
+        return;
+    }
     // SAFETY: the caller's promise.
-    unsafe { after_fork_in_parent() };
+    unsafe { unlock() };
     default_pool().forget_callbacks();
     system::after_fork_in_child();
     sampled::after_fork_in_child();

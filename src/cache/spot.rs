@@ -179,6 +179,11 @@ fn object(size: usize) -> Option<Region> {
     object.flatten()
 }
 
+/// Whether somebody has the lock.
+pub(super) fn is_locked() -> bool {
+    LOCK.is_locked()
+}
+
 /// Takes the lock, so that a fork finds nothing half-way through a change.
 pub(super) fn before_fork() {
     core::mem::forget(LOCK.lock());

@@ -39,6 +39,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.lock().callbacks = 0;
     }
 
+    /// Whether a thread of the program has one of the pool's locks.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.growth.is_the_programs() || self.inner.is_the_programs()
+    }
+
     /// Takes the pool's locks alone.
     pub(crate) fn lock_for_fork(&self) {
         core::mem::forget(self.growth.lock());

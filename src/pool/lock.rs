@@ -13,7 +13,8 @@ use spin::RelaxStrategy;
 /// own mutex takes four.
 #[repr(C)]
 pub(super) struct Lock<T, R> {
-    /// 1 while somebody has it. First, so that its address is that of the whole.
+    /// [`TAKEN`] while somebody has it, [`BY_OURS`] besides if that is a thread of our own. First, so that its address is
+    /// that of the whole.
     taken: AtomicU32,
     single_threaded: bool,
     value: UnsafeCell<T>,
@@ -22,6 +23,9 @@ pub(super) struct Lock<T, R> {
 
 // SAFETY: one thread at a time gets at the value: the one that took the lock, or the only one there is.
 unsafe impl<T: Send, R> Sync for Lock<T, R> {}
+
+const TAKEN: u32 = 1;
+const BY_OURS: u32 = 2;
 
 /// Looks at a taken lock before its waiter relaxes: longer than it is held, but for by a thread that does not run.
 const LOOKS: u32 = 50;
@@ -51,6 +55,20 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
             self.wait();
         }
         Guard { lock: self }
+    }
+
+    /// Waits for the lock and takes it, for a thread of our own, of which the program knows nothing.
+    pub(super) fn lock_by_ours(&self) -> Guard<'_, T, R> {
+        let take = || self.taken.compare_exchange(0, TAKEN | BY_OURS, Acquire, Relaxed);
+        while !self.single_threaded && take().is_err() {
+            R::relax();
+        }
+        Guard { lock: self }
+    }
+
+    /// Whether a thread of the program has the lock.
+    pub(super) fn is_the_programs(&self) -> bool {
+        self.taken.load(Relaxed) == TAKEN
     }
 
     /// Takes the lock if nobody has it.
@@ -87,7 +105,7 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
     /// Whether nobody had the lock, which the caller has now.
     #[inline(always)]
     fn take(&self) -> bool {
-        self.taken.fetch_or(1, Acquire) & 1 == 0
+        self.taken.fetch_or(TAKEN, Acquire) & TAKEN == 0
     }
 
     /// Waits for the lock and takes it.
@@ -206,6 +224,18 @@ mod tests {
         assert_eq!(rounds.get(), 11);
         drop(guard);
         assert!(lock.lock_while(&|_| false).is_some());
+    }
+
+    #[test]
+    fn a_lock_that_a_thread_of_ours_has_is_not_the_programs() {
+        let lock = Lock::<_, Yield>::new((), false);
+        let guard = lock.lock_by_ours();
+        assert!(lock.try_lock().is_none() && !lock.is_the_programs());
+        drop(guard);
+        let guard = lock.lock();
+        assert!(lock.is_the_programs());
+        drop(guard);
+        assert!(!lock.is_the_programs() && lock.try_lock().is_some());
     }
 
     #[test]

@@ -77,22 +77,22 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 }
 
-/// Rounds of decay, for whoever has the time.
+/// Rounds of decay, for a thread of our own.
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// Begins a round: it is to purge what has been free since the one before.
     pub(crate) fn begin_decay(&self) {
-        self.lock().begin_decay();
+        self.inner.lock_by_ours().begin_decay();
     }
 
     /// Purges some more of it; the lock is held for about a millisecond. Says whether there is more.
     pub(crate) fn decay(&self) -> bool {
-        self.lock().decay()
+        self.inner.lock_by_ours().decay()
     }
 
     /// Calls `is_last`, under the lock, with the bytes that could be purged, free or in stashes. If it says so, who does
     /// the rounds has to be told again of what is put into stashes.
     pub(crate) fn end_decay(&self, is_last: impl FnOnce(usize) -> bool) -> bool {
-        let inner = self.lock();
+        let inner = self.inner.lock_by_ours();
         let is_last = is_last(inner.purgeable());
         if is_last {
             inner.forget_stashes();

@@ -380,6 +380,11 @@ pub(crate) fn record_of(address: usize) -> Option<Record> {
     (slot.state != State::Unused).then_some(slot.record)
 }
 
+/// Whether somebody has the lock.
+pub(crate) fn is_locked() -> bool {
+    STATE.is_locked()
+}
+
 /// Takes the lock, so that a fork finds nothing half-way through a change.
 pub(crate) fn before_fork() {
     core::mem::forget(lock());
