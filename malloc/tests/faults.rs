@@ -98,6 +98,11 @@ fn signals_at_any_moment_disturb_nothing() {
 }
 
 #[test]
+fn the_thread_that_purges_keeps_nothing_of_the_one_that_starts_it() {
+    preloaded("decay_apart.c").succeed();
+}
+
+#[test]
 fn a_real_time_thread_that_waits_lets_others_run() {
     preloaded("real_time.c").time_limit(Duration::from_secs(60)).succeed();
 }

@@ -12,7 +12,8 @@ use core::time::Duration;
 /// Bytes of its stack, which has a guard page besides.
 const STACK: usize = 32 << 10;
 
-/// What a thread of a program shares with the others.
+/// What a thread of a program shares with the others, but for its directories: a program can change its mount namespace
+/// only while no thread shares them.
 const FLAGS: libc::c_int = libc::CLONE_VM
     | libc::CLONE_FILES
     | libc::CLONE_SIGHAND
@@ -64,6 +65,20 @@ fn mask_signals(blocked: &u64, before: Option<&mut u64>) {
         [libc::SIG_SETMASK as usize, from_ref(blocked).addr(), before, size_of::<u64>()];
     // SAFETY: both point to sets of that size, or to none.
     unsafe { raw::call(libc::SYS_rt_sigprocmask, arguments) };
+}
+
+/// Has the calling thread, of our own, neither keep the directory that the program was in from being unmounted, nor run
+/// before the program as a real-time thread would, or never, as one that started it may.
+pub(crate) fn settle() {
+    let priority = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the path ends in a NUL, and the struct is what the call wants. If the system refuses, all stays as it is.
+    unsafe {
+        raw::call(libc::SYS_chdir, [c"/".as_ptr().addr()]);
+        if raw::call(libc::SYS_sched_getscheduler, [0]) != libc::SCHED_OTHER as isize {
+            let arguments = [0, libc::SCHED_OTHER as usize, from_ref(&priority).addr()];
+            raw::call(libc::SYS_sched_setscheduler, arguments);
+        }
+    }
 }
 
 /// Makes the calling thread sleep.

@@ -66,6 +66,7 @@ pub(crate) fn after_fork_in_child() {
 }
 
 extern "C" fn run() {
+    thread::settle();
     let pool = default_pool();
     let is_done = |purgeable| {
         let done = purgeable < WORTH;
