@@ -21,10 +21,24 @@ const FLAGS: libc::c_int = libc::CLONE_VM
     | libc::CLONE_SYSVSEM;
 
 /// A thread's stack, which the thread itself gives back when it ends.
+///
+/// Its lowest word is not zero, but in a process that is a fork of the one where the thread is: there all of it is.
 #[derive(Clone, Copy)]
 pub(crate) struct Stack(NonNull<u8>);
 
 impl Stack {
+    /// Whether the thread is one of this process, unless it has ended. Also said in a fork if the system can't wipe what
+    /// that inherits.
+    pub(crate) fn is_of_this_process(self) -> bool {
+        // SAFETY: the stack is readable as long as the thread has not ended, and in a fork.
+        unsafe { self.mark().read_volatile() != 0 }
+    }
+
+    fn mark(self) -> *mut usize {
+        // SAFETY: the word lies in the stack, at a page's start.
+        unsafe { self.0.add(page_size()).cast().as_ptr() }
+    }
+
     /// Gives it back.
     ///
     /// # Safety
@@ -41,6 +55,14 @@ pub(crate) fn start(body: extern "C" fn()) -> Option<Stack> {
     let stack = reserve(size).ok()?;
     // SAFETY: it has just been reserved, and the guard is its first page.
     let usable = unsafe { commit(stack.add(page_size()), STACK) };
+    if usable {
+        let arguments = [stack.addr().get() + page_size(), STACK, libc::MADV_WIPEONFORK as usize];
+        // SAFETY: they are pages of the stack, which nobody uses in a fork.
+        unsafe {
+            raw::call(libc::SYS_madvise, arguments);
+            Stack(stack).mark().write(1);
+        }
+    }
     let all_signals = !0u64;
     let mut before = 0;
     mask_signals(&all_signals, Some(&mut before));

@@ -49,6 +49,11 @@ pub unsafe fn enable() {
 
 /// So many bytes could be purged. Says whether they will be soon. Under the default pool's lock.
 pub(super) fn notice(purgeable: usize) -> bool {
+    if let State::Running(stack) = DECAY.0.get()
+        && !stack.is_of_this_process()
+    {
+        forget(stack);
+    }
     if purgeable >= WORTH && matches!(DECAY.0.get(), State::Idle) {
         DECAY.0.set(thread::start(run).map_or(State::Off, State::Running));
     }
@@ -58,11 +63,17 @@ pub(super) fn notice(purgeable: usize) -> bool {
 /// The thread, if there was one, was left behind in the parent. In the child's only thread.
 pub(crate) fn after_fork_in_child() {
     if let State::Running(stack) = DECAY.0.get() {
-        DECAY.0.set(State::Idle);
-        // SAFETY: it has no thread here.
-        unsafe { stack.release() };
+        forget(stack);
         default_pool().forget_stashes();
     }
+}
+
+/// The thread whose stack this is is not in this process.
+#[cold]
+fn forget(stack: Stack) {
+    DECAY.0.set(State::Idle);
+    // SAFETY: it has no thread here.
+    unsafe { stack.release() };
 }
 
 extern "C" fn run() {
