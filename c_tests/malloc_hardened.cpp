@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include <atomic>
@@ -390,6 +391,19 @@ void children_can_have_blocks_without_bytes() {
     }
 }
 
+// By the program that started this one.
+void ignored_signals_stay_ignored() {
+    struct sigaction action;
+    CHECK_EQUAL(sigaction(SIGSEGV, nullptr, &action), 0);
+    if (getenv("IGNORES_SIGNALS") == nullptr) {
+        CHECK(action.sa_handler != SIG_DFL);
+        CHECK(signal(SIGSEGV, SIG_IGN) != SIG_ERR);
+        CHECK_EQUAL(setenv("IGNORES_SIGNALS", "yes", 1), 0);
+        execl("/proc/self/exe", "malloc_hardened", __func__, nullptr);
+    }
+    CHECK(action.sa_handler == SIG_IGN);
+}
+
 const struct {
     const char *name;
     void (*run)();
@@ -445,6 +459,7 @@ const struct {
     CASE(threads_that_share_blocks),
     CASE(children_go_on),
     CASE(children_can_have_blocks_without_bytes),
+    CASE(ignored_signals_stay_ignored),
 };
 
 } // namespace

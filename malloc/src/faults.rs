@@ -2,13 +2,14 @@
 //! it is, and how far off it was.
 //!
 //! The handler says so and takes itself away, so that the same access, made again, does what it would have done
-//! without us. A program that sets a handler of its own has the signal to itself.
+//! without us. A program that sets a handler of its own has the signal to itself; one that was started with the signal
+//! ignored ignores it, as do the programs that it starts.
 
 use crate::text::say;
 use crate::traces;
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
-use core::ptr::null_mut;
+use core::ptr::{null, null_mut};
 use heapmaster::cache;
 
 /// Closed pages raise the first on Linux; some machines raise the second.
@@ -19,8 +20,18 @@ type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 /// Sets the handler.
 pub(crate) fn watch() {
     for signal in SIGNALS {
-        // On the signal stack of whoever has one.
-        act(signal, tell as Handler as usize, libc::SA_SIGINFO | libc::SA_ONSTACK);
+        if !is_ignored(signal) {
+            // On the signal stack of whoever has one.
+            act(signal, tell as Handler as usize, libc::SA_SIGINFO | libc::SA_ONSTACK);
+        }
+    }
+}
+
+fn is_ignored(signal: c_int) -> bool {
+    // SAFETY: zeroes are an action, which libc writes over.
+    unsafe {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+        libc::sigaction(signal, null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
     }
 }
 

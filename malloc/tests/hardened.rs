@@ -87,7 +87,7 @@ const TOUCHED: [(&str, &str); 7] = [
     ("use_after_release_large_by_a_new_thread", "use after release: in the freed block of 200000"),
 ];
 
-const SOUND: [&str; 8] = [
+const SOUND: [&str; 9] = [
     "strings_end_at_the_canary",
     "quarantine_delays_reuse",
     "placement_is_random",
@@ -96,6 +96,7 @@ const SOUND: [&str; 8] = [
     "threads_that_share_blocks",
     "children_go_on",
     "children_can_have_blocks_without_bytes",
+    "ignored_signals_stay_ignored",
 ];
 
 /// The compiler must not see through what it does.
