@@ -93,7 +93,8 @@ int main(int argc, char **argv) {
     }
     /* Under the limit half of it can be had, whatever was asked for before; armours take up to as much again. */
     const size_t least = is_hardened() ? LIMIT / 4 : LIMIT / 2;
-    const size_t sizes[] = {64 * KIB, 16 * MIB, 1000, 100 * KIB, 64 * MIB, 5000, 64, MIB};
+    const size_t sizes[] = {64 * KIB, 16 * MIB, 1000, 100 * KIB, 64 * MIB, 5000, 64, MIB,
+                            200000,   5000,     MIB};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         size_t served = exhaust(sizes[i], !in_mid_flight);
         if (served < least) {

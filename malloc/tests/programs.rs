@@ -83,7 +83,7 @@ programs! {
     introspection: "malloc_introspection.c", &[], NONE, hardened;
     address_space_limited_from_the_start: "malloc_limits.c", &[], NONE, hardened;
     address_space_limited_in_mid_flight: "malloc_limits.c", &[], IN_MID_FLIGHT;
-    data_limited_from_the_start: "malloc_limits.c", &[], DATA;
+    data_limited_from_the_start: "malloc_limits.c", &[], DATA, hardened;
     operators: "malloc_operators.cpp", &[], NONE, hardened;
     operators_of_the_program: "malloc_operators_replaced.cpp", &[], NONE, hardened;
     plugin_in_cpp: "malloc_plugin.c", &[], [library("malloc_plugin_library.cpp")], hardened;

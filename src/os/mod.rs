@@ -216,15 +216,22 @@ pub(crate) fn physical_memory() -> Option<usize> {
 
 /// The smallest limit that the system sets to the process's address space or data, if it sets one.
 pub(crate) fn memory_limit() -> Option<usize> {
-    let limits = [libc::RLIMIT_AS, libc::RLIMIT_DATA].map(|resource| {
-        let mut limit =
-            libc::rlimit64 { rlim_cur: libc::RLIM64_INFINITY, rlim_max: libc::RLIM64_INFINITY };
-        let arguments = [0, resource as usize, 0, from_mut(&mut limit).addr()];
-        // SAFETY: it writes to the struct it is given; if it fails the struct says that there is no limit.
-        unsafe { raw::call(libc::SYS_prlimit64, arguments) };
-        (limit.rlim_cur != libc::RLIM64_INFINITY).then_some(limit.rlim_cur as usize)
-    });
-    limits.into_iter().flatten().min()
+    [limit_of(libc::RLIMIT_AS as usize), data_limit()].into_iter().flatten().min()
+}
+
+/// The limit that the system sets to the process's data, if it sets one: what could be written to. What is closed does
+/// not count.
+pub(crate) fn data_limit() -> Option<usize> {
+    limit_of(libc::RLIMIT_DATA as usize)
+}
+
+fn limit_of(resource: usize) -> Option<usize> {
+    let mut limit =
+        libc::rlimit64 { rlim_cur: libc::RLIM64_INFINITY, rlim_max: libc::RLIM64_INFINITY };
+    let arguments = [0, resource, 0, from_mut(&mut limit).addr()];
+    // SAFETY: it writes to the struct it is given; if it fails the struct says that there is no limit.
+    unsafe { raw::call(libc::SYS_prlimit64, arguments) };
+    (limit.rlim_cur != libc::RLIM64_INFINITY).then_some(limit.rlim_cur as usize)
 }
 
 /// Whether the system accounts for every page that could be written to, and reservations have to be

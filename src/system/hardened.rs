@@ -26,6 +26,7 @@ pub(crate) fn armoury(guards: bool) -> Armoury {
         early: &[],
         closed: AtomicUsize::new(0),
         stranded: AtomicUsize::new(0),
+        misses: AtomicUsize::new(0),
     }
 }
 
@@ -67,8 +68,10 @@ pub(crate) unsafe fn harden_default_pool() -> bool {
     if early > EARLY.len() {
         return false;
     }
+    // Where data is limited a closed page is room for others, and may not open again.
+    let guards = os::data_limit().is_none();
     // SAFETY: the caller's promise.
-    unsafe { equip_default_pool(Armoury { early: &EARLY, ..armoury(true) }) };
+    unsafe { equip_default_pool(Armoury { early: &EARLY, ..armoury(guards) }) };
     true
 }
 

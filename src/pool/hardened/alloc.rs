@@ -51,7 +51,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             take(false).or_else(|_| {
                 // What waits in quarantine may be what is missing.
                 if request.size <= self.lock().capacity {
-                    self.empty_quarantine(bare);
+                    self.make_room(bare);
                 }
                 take(true)
             })

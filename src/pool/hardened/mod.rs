@@ -146,6 +146,8 @@ pub(crate) struct Armoury {
     pub(crate) closed: AtomicUsize,
     /// Blocks that are stranded: retired, and in no quarantine, because the system did not open their pages.
     pub(crate) stranded: AtomicUsize,
+    /// Allocations that found no memory while some were, since some were last given back.
+    pub(crate) misses: AtomicUsize,
 }
 
 impl Armoury {

@@ -160,10 +160,34 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// Gives back what waits in quarantine, what hangs on the rack, and what is stranded.
     pub(crate) fn empty_quarantine(&self, bare: &impl Bare) {
+        self.empty_places(bare);
+        self.float_stranded(bare);
+    }
+
+    /// The same for an allocation that finds no memory; what is stranded only at the first such, the second, the fourth
+    /// and so on, since some was given back: it is looked for among all blocks.
+    pub(super) fn make_room(&self, bare: &impl Bare) {
+        self.empty_places(bare);
+        let Armoury { stranded, misses, .. } = self.armoury();
+        let before = stranded.load(Relaxed);
+        if before > 0 && (misses.fetch_add(1, Relaxed) + 1).is_power_of_two() {
+            self.float_stranded(bare);
+            if stranded.load(Relaxed) < before {
+                misses.store(0, Relaxed);
+            }
+        }
+    }
+
+    /// Gives back what waits in quarantine, and what hangs on the rack.
+    fn empty_places(&self, bare: &impl Bare) {
         while let Some(block) = bare.quarantine(Quarantine::pop) {
             self.give_back(bare, block);
         }
         self.empty_rack();
+    }
+
+    /// Gives back what is stranded, as far as its pages open now.
+    fn float_stranded(&self, bare: &impl Bare) {
         // Each once: those that strand again do so at addresses that were passed by.
         let mut address = 0;
         while self.armoury().stranded.load(Relaxed) > 0

@@ -9,11 +9,17 @@ std::thread_local! {
     /// Whether pages can be opened, and closed.
     static OPENS: core::cell::Cell<bool> = const { core::cell::Cell::new(true) };
     static CLOSES: core::cell::Cell<bool> = const { core::cell::Cell::new(true) };
+    /// How often somebody tried to open some.
+    static TRIES: core::cell::Cell<usize> = const { core::cell::Cell::new(0) };
 }
 
 /// Guards that only say that they do something.
-static PRETENDED: Guards =
-    Guards { close: |_, _| CLOSES.get(), open: |_, _| OPENS.get(), purge: |_, _| false };
+static PRETENDED: Guards = Guards { close: |_, _| CLOSES.get(), open, purge: |_, _| false };
+
+fn open(_: NonNull<u8>, _: usize) -> bool {
+    TRIES.set(TRIES.get() + 1);
+    OPENS.get()
+}
 
 /// Blocks of 150,000 bytes that hang on the pool's rack.
 fn racked(pool: &Pool) -> [NonNull<u8>; Rack::PLACES] {
@@ -140,6 +146,26 @@ fn blocks_whose_pages_do_not_open_are_given_back_later() {
         assert_eq!(pool.stats().live_blocks, 0);
         assert_eq!(pool.armoury().closed.load(Relaxed), 0);
         pool.check().unwrap();
+    });
+}
+
+#[test]
+fn an_allocation_that_finds_no_memory_rarely_tries_to_open_the_stranded_ones() {
+    with_guarded_pool(Some(&PRETENDED), &[16 << 20], |pool| {
+        OPENS.set(false);
+        let blocks: Vec<_> = (0..40).map(|_| pool.alloc(150_000).unwrap()).collect();
+        blocks.iter().for_each(|&block| release(pool, block).unwrap());
+        let miss = |_| assert!(pool.alloc(15 << 20).is_err());
+        miss(1);
+        assert_eq!(pool.armoury().stranded.load(Relaxed), 40);
+        let before = TRIES.get();
+        (2..=1000).for_each(miss);
+        assert_eq!(TRIES.get() - before, 9 * 40);
+        OPENS.set(true);
+        (1001..=1023).for_each(miss);
+        release(pool, pool.alloc(15 << 20).unwrap()).unwrap();
+        assert_eq!(pool.armoury().stranded.load(Relaxed), 0);
+        assert_eq!(pool.stats().live_blocks, 0);
     });
 }
 

@@ -24,6 +24,7 @@ fn with_guarded_pool(guards: Option<&'static Guards>, sizes: &[usize], test: imp
         early: &[],
         closed: AtomicUsize::new(0),
         stranded: AtomicUsize::new(0),
+        misses: AtomicUsize::new(0),
     });
     let pool = Pool::new();
     // SAFETY: the armoury outlives the pool, which nobody else knows.

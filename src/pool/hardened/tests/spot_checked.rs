@@ -26,6 +26,7 @@ fn with_pool(size: usize, test: impl FnOnce(&Pool)) {
         early: &[],
         closed: AtomicUsize::new(0),
         stranded: AtomicUsize::new(0),
+        misses: AtomicUsize::new(0),
     };
     let pool = Pool::new();
     // SAFETY: the armoury outlives the pool, which nobody else knows.
