@@ -123,6 +123,20 @@ void far_underflow_large() { write_at(block_of(large), -2 * static_cast<std::ptr
 void zero_size_written() { write_at(block_of(0), 0); }
 void zero_size_read() { read_at(block_of(0), 0); }
 
+void zero_size_new_and_free() { free(told(::operator new(0))); }
+void zero_size_new_array_and_free() { free(told(::operator new[](0))); }
+void zero_size_malloc_and_delete() { ::operator delete(block_of(0)); }
+void zero_size_new_and_realloc() { CHECK_FAILS(realloc(told(::operator new(0)), 10), EINVAL); }
+
+// Also with sizes.
+void zero_size_allocated_and_released() {
+    ::operator delete(::operator new(0), std::size_t{0});
+    ::operator delete[](::operator new[](0));
+    ::operator delete(::operator new(0, wide), wide);
+    free(malloc(0));
+    free(realloc(malloc(0), 10));
+}
+
 void zero_size_released_twice() {
     char *block = block_of(0);
     free(block);
@@ -424,6 +438,11 @@ const struct {
     CASE(far_underflow_large),
     CASE(zero_size_written),
     CASE(zero_size_read),
+    CASE(zero_size_new_and_free),
+    CASE(zero_size_new_array_and_free),
+    CASE(zero_size_malloc_and_delete),
+    CASE(zero_size_new_and_realloc),
+    CASE(zero_size_allocated_and_released),
     CASE(zero_size_released_twice),
     CASE(zero_size_released_and_resized),
     CASE(strings_end_at_the_canary),

@@ -13,7 +13,7 @@ const SIGABRT: i32 = 6;
 const SIGSEGV: i32 = 11;
 
 /// A case of `c_tests/malloc_hardened.cpp`, and what is said of the pointer after the function that notices.
-const REFUSED: [(&str, &str, &str); 27] = [
+const REFUSED: [(&str, &str, &str); 31] = [
     ("overflow_by_one", "free", "overrun: byte 0 behind the end of the block of 40 bytes"),
     ("overflow_by_one_large", "free", "overrun: byte 0 behind the end of the block of 200000"),
     ("overflow_found_by_realloc", "realloc", "overrun: byte 1 behind the end"),
@@ -39,6 +39,10 @@ const REFUSED: [(&str, &str, &str); 27] = [
     ("sized_delete_array", "operator delete", "size mismatch"),
     ("sized_delete_aligned", "operator delete", "size mismatch"),
     ("sized_delete_far_off", "operator delete", "size mismatch"),
+    ("zero_size_new_and_free", "free", "origin mismatch"),
+    ("zero_size_new_array_and_free", "free", "origin mismatch"),
+    ("zero_size_malloc_and_delete", "operator delete", "origin mismatch"),
+    ("zero_size_new_and_realloc", "realloc", "origin mismatch"),
     // The pool of blocks without bytes refuses it.
     ("zero_size_released_twice", "free", "already released"),
     ("zero_size_released_and_resized", "realloc", "already released"),
@@ -87,7 +91,7 @@ const TOUCHED: [(&str, &str); 7] = [
     ("use_after_release_large_by_a_new_thread", "use after release: in the freed block of 200000"),
 ];
 
-const SOUND: [&str; 9] = [
+const SOUND: [&str; 10] = [
     "strings_end_at_the_canary",
     "quarantine_delays_reuse",
     "placement_is_random",
@@ -96,6 +100,7 @@ const SOUND: [&str; 9] = [
     "threads_that_share_blocks",
     "children_go_on",
     "children_can_have_blocks_without_bytes",
+    "zero_size_allocated_and_released",
     "ignored_signals_stay_ignored",
 ];
 

@@ -4,7 +4,7 @@
 
 use super::{Cache, caches, spot, tls};
 use crate::sampled;
-use crate::system::{self, MemoryPool, default_pool, untouchable_pool};
+use crate::system::{self, MemoryPool, default_pool, untouchable_pools};
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
@@ -27,7 +27,7 @@ pub fn before_fork(has_single_thread: bool) {
     core::mem::forget(caches::lock());
     spot::before_fork();
     default_pool().lock_for_fork();
-    untouchable_pool().lock_for_fork();
+    untouchable_pools().iter().for_each(MemoryPool::lock_for_fork);
     MemoryPool::lock_registry();
     sampled::before_fork();
 }
@@ -37,7 +37,7 @@ fn is_in_use() -> bool {
     caches::is_locked()
         || spot::is_locked()
         || default_pool().is_in_use()
-        || untouchable_pool().is_in_use()
+        || untouchable_pools().iter().any(MemoryPool::is_in_use)
         || sampled::is_locked()
 }
 
@@ -65,7 +65,7 @@ unsafe fn unlock() {
     unsafe {
         sampled::after_fork();
         MemoryPool::unlock_registry();
-        untouchable_pool().unlock_after_fork();
+        untouchable_pools().iter().for_each(|pool| pool.unlock_after_fork());
         default_pool().unlock_after_fork();
         spot::after_fork();
         caches::force_unlock();

@@ -3,14 +3,15 @@
 
 use super::{MemoryPool, default_pool, reserve};
 use crate::armour::{Key, PAGE, Quarantine, Region, first_nonzero};
+use crate::error::Origin;
 use crate::os;
 use crate::pool::{Armoury, Backing, BlockState, Guards, MAX_RESERVATION, Rack, Roll};
 use crate::slab::SPAN_GRANULE_SHIFT;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicBool, AtomicUsize};
 
 static GUARDS: Guards = Guards { close: os::close, open: os::commit, purge: os::purge };
 
@@ -101,15 +102,32 @@ unsafe fn equip_default_pool(armoury: Armoury) {
     }
 }
 
-/// Of blocks without a byte: their memory is never committed, so that whoever touches one ends.
-static UNTOUCHABLE: MemoryPool = MemoryPool::with_source(add_untouchable_heap);
+/// Of blocks without a byte: their memory is never committed, so that whoever touches one ends. One pool for those of
+/// `malloc`, and one for those of `operator new`, by which arrays are allocated, too.
+static UNTOUCHABLE: [MemoryPool; 2] = [const { MemoryPool::with_source(add_untouchable_heap) }; 2];
+
+/// Whether one of them has a heap. Relaxed: whoever knows a block of theirs knows this.
+static IS_UNTOUCHABLE_USED: AtomicBool = AtomicBool::new(false);
 
 static UNTOUCHABLE_BACKING: Backing =
     Backing { commit: |_, _| true, purge: |_, _| true, ..super::BACKING };
 
-/// The pool of blocks that can't be touched, of which every address is another one.
-pub(crate) fn untouchable_pool() -> &'static MemoryPool {
+/// The pools of blocks that can't be touched, of which every address is another one.
+pub(crate) fn untouchable_pools() -> &'static [MemoryPool; 2] {
     &UNTOUCHABLE
+}
+
+/// The one of them for what has this origin.
+pub(crate) fn untouchable_pool(origin: Origin) -> &'static MemoryPool {
+    &UNTOUCHABLE[usize::from(origin != Origin::Malloc)]
+}
+
+/// The one of them that holds `address`, and the origin of its blocks.
+pub(crate) fn untouchable_at(address: *const u8) -> Option<(&'static MemoryPool, Origin)> {
+    if !IS_UNTOUCHABLE_USED.load(Relaxed) {
+        return None;
+    }
+    UNTOUCHABLE.iter().zip([Origin::Malloc, Origin::New]).find(|(pool, _)| pool.owns(address))
 }
 
 fn add_untouchable_heap(pool: &MemoryPool, _size: usize, alignment: usize) -> bool {
@@ -123,6 +141,7 @@ fn add_untouchable_heap(pool: &MemoryPool, _size: usize, alignment: usize) -> bo
         if let Ok(reservation) = reserve(size) {
             // SAFETY: it has just been reserved, is nobody else's, and is given back with the heap.
             if unsafe { pool.add_reservation(reservation, &UNTOUCHABLE_BACKING) }.is_ok() {
+                IS_UNTOUCHABLE_USED.store(true, Relaxed);
                 return true;
             }
             // SAFETY: no heap was made of it.

@@ -19,7 +19,8 @@ use core::ptr::NonNull;
 pub(crate) use decay::after_fork_in_child;
 pub use decay::enable as enable_decay;
 pub(crate) use hardened::{
-    armoury, harden_default_pool, spot_check_default_pool, untouchable_pool,
+    armoury, harden_default_pool, spot_check_default_pool, untouchable_at, untouchable_pool,
+    untouchable_pools,
 };
 
 /// [`MemoryPoolWith`](crate::MemoryPoolWith), which has the documentation, with locks that wait by yielding to the

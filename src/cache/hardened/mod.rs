@@ -14,7 +14,9 @@ use crate::error::{Error, Origin};
 use crate::pool::{Bare, Claim, Fault, MIN_ALIGNMENT, Request, Wait, Wanted};
 use crate::sampled::{self, Record};
 use crate::slab::{Annex, ClassId, Dice, MAX_OBJECT, Slot, Span};
-use crate::system::{self, default_pool, untouchable_pool};
+use crate::system::{
+    self, MemoryPool, default_pool, untouchable_at, untouchable_pool, untouchable_pools,
+};
 use core::ptr::NonNull;
 
 /// What a thread needs besides its cache.
@@ -118,24 +120,43 @@ pub(super) fn alloc(wanted: Wanted) -> Result<NonNull<u8>, Error> {
         }
     }
     if wanted.size == 0 {
-        return untouchable_pool().alloc_aligned(wanted.alignment, 1);
+        return untouchable_pool(wanted.origin).alloc_aligned(wanted.alignment, 1);
     }
     default_pool().alloc_armoured(&Own, wanted)
 }
 
 pub(super) fn release(block: NonNull<u8>, claim: Claim) -> Result<(), Error> {
-    if untouchable_pool().owns(block.as_ptr()) {
-        // SAFETY: the caller gives it up.
-        return counted(unsafe { untouchable_pool().release(block) });
+    if let Some((pool, origin)) = untouchable_at(block.as_ptr()) {
+        return release_untouchable(pool, origin, block, claim);
     }
     // A thread that only releases has a quarantine, too.
     own();
     default_pool().release_armoured(&Own, block.addr().get(), claim)
 }
 
+fn release_untouchable(
+    pool: &MemoryPool,
+    origin: Origin,
+    block: NonNull<u8>,
+    claim: Claim,
+) -> Result<(), Error> {
+    let pointer = block.addr().get();
+    counted(pool.usable_size(block))?;
+    if let Some(given) = claim.size.filter(|&given| given != 0) {
+        return counted(Err(Error::SizeMismatch { pointer, given, size: 0 }));
+    }
+    // Arrays have the origin of what their operator calls.
+    if claim.origin.is_some_and(|claimed| (claimed == Origin::Malloc) != (origin == Origin::Malloc))
+    {
+        return Err(Error::OriginMismatch { pointer, origin });
+    }
+    // SAFETY: the caller gives it up.
+    counted(unsafe { pool.release(block) })
+}
+
 pub(super) fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<NonNull<u8>, Error> {
-    if untouchable_pool().owns(block.as_ptr()) {
-        counted(untouchable_pool().usable_size(block))?;
+    if let Some((pool, _)) = untouchable_at(block.as_ptr()) {
+        counted(pool.usable_size(block))?;
         let new = alloc(Wanted::bytes(size))?;
         return release(block, claim).map(|()| new).inspect_err(|_| {
             // Nobody knows the new one.
@@ -146,8 +167,8 @@ pub(super) fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<No
 }
 
 pub(super) fn usable_size(block: NonNull<u8>) -> Result<usize, Error> {
-    if untouchable_pool().owns(block.as_ptr()) {
-        return counted(untouchable_pool().usable_size(block)).map(|_| 0);
+    if let Some((pool, _)) = untouchable_at(block.as_ptr()) {
+        return counted(pool.usable_size(block)).map(|_| 0);
     }
     default_pool().armoured_size(&Own, block.addr().get())
 }
@@ -188,7 +209,7 @@ pub fn fault_at(address: usize) -> Option<(Fault, Option<Record>)> {
     if !default_pool().is_hardened() {
         return None;
     }
-    let is_empty = untouchable_pool().try_owns(address).unwrap_or(false);
+    let is_empty = untouchable_pools().iter().any(|pool| pool.try_owns(address) == Some(true));
     let fault = if is_empty { Fault::Empty } else { default_pool().fault_at(address)? };
     Some((fault, None))
 }
