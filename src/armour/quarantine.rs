@@ -63,6 +63,21 @@ impl Quarantine {
         Some(block)
     }
 
+    /// Lets the oldest block out of those that are meant. Cost: a step a block that waits.
+    pub(crate) fn pop_one_of(&mut self, is_meant: impl Fn(Region) -> bool) -> Option<Region> {
+        let mut out = None;
+        // Once round, so that the others wait in the same order.
+        for _ in self.left..self.came {
+            let Some(block) = self.pop() else { break };
+            if out.is_none() && is_meant(block) {
+                out = Some(block);
+            } else {
+                self.push(block);
+            }
+        }
+        out
+    }
+
     /// The blocks that wait.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Region> {
         self.ring.iter().flatten().copied()

@@ -256,3 +256,23 @@ fn a_quarantine_lets_the_oldest_out_first() {
     assert_eq!(out, (0..2).map(|index| block(index, 64 << 10)).collect::<Vec<_>>());
     assert_eq!(quarantine.iter().count(), 8);
 }
+
+#[test]
+fn those_that_are_meant_leave_a_quarantine_and_the_others_wait_on_in_their_order() {
+    let block = |index: usize| Region {
+        start: NonNull::new(core::ptr::without_provenance_mut((index + 1) * 16)).unwrap(),
+        len: 16,
+    };
+    let is_meant = |block: Region| block.start.addr().get().is_multiple_of(48);
+    // Not full, full, and full after others have left.
+    for count in [5, Quarantine::MOST_BLOCKS, 2 * Quarantine::MOST_BLOCKS + 7] {
+        let mut quarantine = Box::new(Quarantine::new());
+        (0..count).for_each(|index| _ = quarantine.push(block(index)));
+        let waiting = count.saturating_sub(Quarantine::MOST_BLOCKS)..count;
+        let (meant, others): (Vec<_>, Vec<_>) = waiting.map(block).partition(|&at| is_meant(at));
+        let out: Vec<_> = core::iter::from_fn(|| quarantine.pop_one_of(is_meant)).collect();
+        assert_eq!(out, meant);
+        let left: Vec<_> = core::iter::from_fn(|| quarantine.pop()).collect();
+        assert_eq!(left, others);
+    }
+}

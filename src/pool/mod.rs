@@ -247,7 +247,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// first of the default pool, where that stands behind `malloc`.
     pub fn remove_heap(&self, address: *const u8) -> Result<(), Error> {
         if self.has_armours() {
-            self.empty_quarantine(self);
+            self.give_back_waiting_in(address.addr())?;
         }
         self.lock().remove_heap(address.addr())
     }

@@ -163,7 +163,7 @@ impl<R: RelaxStrategy> Inner<R> {
 }
 
 /// Takes released blocks that wait off the live ones; says how many there are.
-fn take_off(
+pub(super) fn take_off(
     (blocks, bytes): (&mut usize, &mut usize),
     waiting: impl Iterator<Item = Region>,
 ) -> u64 {

@@ -2,9 +2,12 @@
 
 use super::{Armoury, Bare, Rack};
 use crate::armour::{Damaged, Quarantine, Region, State, Suit, Worn};
+use crate::error::Error;
 use crate::pool::inner::Inner;
 use crate::pool::lock::Guard;
+use crate::pool::stats::take_off;
 use crate::pool::{BlockState, MemoryPool};
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 use spin::RelaxStrategy;
@@ -161,7 +164,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// Gives back what waits in quarantine, what hangs on the rack, and what is stranded.
     pub(crate) fn empty_quarantine(&self, bare: &impl Bare) {
         self.empty_places(bare);
-        self.float_stranded(bare);
+        self.give_back_stranded(0, usize::MAX);
     }
 
     /// The same for an allocation that finds no memory; what is stranded only at the first such, the second, the fourth
@@ -171,7 +174,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let Armoury { stranded, misses, .. } = self.armoury();
         let before = stranded.load(Relaxed);
         if before > 0 && (misses.fetch_add(1, Relaxed) + 1).is_power_of_two() {
-            self.float_stranded(bare);
+            self.give_back_stranded(0, usize::MAX);
             if stranded.load(Relaxed) < before {
                 misses.store(0, Relaxed);
             }
@@ -186,17 +189,49 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.empty_rack();
     }
 
-    /// Gives back what is stranded, as far as its pages open now.
-    fn float_stranded(&self, bare: &impl Bare) {
+    /// Gives back what is stranded from `address` on, below `end`. Guarded blocks are the pool's own (see [`Bare`]).
+    fn give_back_stranded(&self, mut address: usize, end: usize) {
         // Each once: those that strand again do so at addresses that were passed by.
-        let mut address = 0;
-        while self.armoury().stranded.load(Relaxed) > 0
-            && let Some(block) = self.refloat(address)
-        {
+        while let Some(block) = self.refloat(address, end) {
             address = block.start.addr().get() + block.len;
             self.armoury().stranded.fetch_sub(1, Relaxed);
-            self.give_back(bare, block);
+            self.give_back(self, block);
         }
+    }
+
+    /// Gives back what waits of the heap that holds `address`, if nothing of it is live, so that it can be removed.
+    ///
+    /// # Errors
+    /// `HeapUnknown`, `HeapInUse`, with nothing changed.
+    pub(in super::super) fn give_back_waiting_in(&self, address: usize) -> Result<(), Error> {
+        let range = self.unused_heap(address)?;
+        let is_meant = |block: Region| range.contains(&block.start.addr().get());
+        while let Some(block) = self.quarantine(|quarantine| quarantine.pop_one_of(is_meant)) {
+            self.give_back(self, block);
+        }
+        while let Some(block) = self.rack(|rack| rack.pop_one_of(is_meant)) {
+            self.give_back(self, block);
+        }
+        self.give_back_stranded(range.start, range.end);
+        Ok(())
+    }
+
+    /// Where the heap lies that holds `address`, of which nothing is live but what waits.
+    fn unused_heap(&self, address: usize) -> Result<Range<usize>, Error> {
+        let mut inner = self.lock();
+        let heap = inner.heap_holding(address)?;
+        // A run in a stash is no live block, and may be taken out of it meanwhile.
+        inner.empty_stashes();
+        let this = inner.heaps.get(heap);
+        let (mut live, range) = (this.live_counts(), this.start()..this.start() + this.size());
+        let waiting = self.waiting(&inner).chain(self.stranded_from(&inner, range.start));
+        let waiting = waiting.filter(|block| range.contains(&block.start.addr().get()));
+        take_off((&mut live.blocks, &mut live.bytes), waiting);
+        if live.blocks > 0 || inner.is_known_to_caches(heap) {
+            let (blocks, bytes) = (live.blocks, live.bytes);
+            return Err(Error::HeapInUse { address: range.start, blocks, bytes });
+        }
+        Ok(range)
     }
 
     /// Gives back what hangs on the rack.
@@ -206,11 +241,13 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         }
     }
 
-    /// Makes the first stranded block that starts at `address` or above retired again.
-    fn refloat(&self, address: usize) -> Option<Region> {
-        let mut address = address;
-        let inner = self.lock();
-        loop {
+    /// The first stranded block that starts at `address` or above.
+    fn first_stranded(
+        &self,
+        inner: &Guard<'_, Inner<R>, R>,
+        mut address: usize,
+    ) -> Option<(Suit, Worn)> {
+        while self.armoury().stranded.load(Relaxed) > 0 {
             let found = inner.block_from(address)?;
             address = found.address.addr() + found.size;
             let block = Region { start: NonNull::new(found.address)?, len: found.size };
@@ -220,10 +257,43 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             }
             // SAFETY: under the lock a live guarded block stays one, and its header can be read.
             let worn = unsafe { suit.look() };
-            // SAFETY: as above.
-            if worn.is_ok_and(|worn| unsafe { suit.change(&worn, State::Stranded, State::Retired) })
+            if let Ok(worn) = worn
+                && worn.state == State::Stranded
             {
-                return Some(block);
+                return Some((suit, worn));
+            }
+        }
+        None
+    }
+
+    /// The stranded blocks that start at `address` or above.
+    fn stranded_from<'pool>(
+        &'pool self,
+        inner: &'pool Guard<'_, Inner<R>, R>,
+        address: usize,
+    ) -> impl Iterator<Item = Region> + use<'pool, R> {
+        let mut address = address;
+        core::iter::from_fn(move || {
+            let (Suit { block, .. }, _) = self.first_stranded(inner, address)?;
+            address = block.start.addr().get() + block.len;
+            Some(block)
+        })
+    }
+
+    /// Makes the first stranded block that starts at `address` or above, and below `end`, retired again.
+    fn refloat(&self, address: usize, end: usize) -> Option<Region> {
+        let mut address = address;
+        let inner = self.lock();
+        loop {
+            let (suit, worn) = self.first_stranded(&inner, address)?;
+            let start = suit.block.start.addr().get();
+            address = start + suit.block.len;
+            if start >= end {
+                return None;
+            }
+            // SAFETY: as in `first_stranded`.
+            if unsafe { suit.change(&worn, State::Stranded, State::Retired) } {
+                return Some(suit.block);
             }
         }
     }

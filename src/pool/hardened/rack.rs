@@ -52,6 +52,11 @@ impl Rack {
         self.places.iter_mut().find_map(Option::take)
     }
 
+    /// Lets a block out of those that are meant.
+    pub(super) fn pop_one_of(&mut self, is_meant: impl Fn(Region) -> bool) -> Option<Region> {
+        self.places.iter_mut().find(|place| place.is_some_and(&is_meant))?.take()
+    }
+
     /// The blocks that hang here.
     pub(super) fn iter(&self) -> impl Iterator<Item = Region> {
         self.places.iter().flatten().copied()

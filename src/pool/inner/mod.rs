@@ -127,9 +127,7 @@ impl<R: RelaxStrategy> Inner<R> {
         self.empty_stashes();
         self.on_heap(heap, Heap::settle);
         let this = self.heaps.get(heap);
-        // Caches look into the heap that they know for whatever a program releases.
-        let has_caches = self.has_owners && self.owners_heap() == Some(heap);
-        if this.used_bytes() > 0 || has_caches {
+        if this.used_bytes() > 0 || self.is_known_to_caches(heap) {
             let live = this.live_counts();
             let address = this.start();
             return Err(Error::HeapInUse { address, blocks: live.blocks, bytes: live.bytes });
@@ -137,6 +135,11 @@ impl<R: RelaxStrategy> Inner<R> {
         self.close_stashes(heap);
         self.forget_heap(heap);
         Ok(())
+    }
+
+    /// Whether caches look into the heap for whatever a program releases.
+    pub(super) fn is_known_to_caches(&self, heap: NonNull<Heap>) -> bool {
+        self.has_owners && self.owners_heap() == Some(heap)
     }
 
     pub(super) fn remove_all_heaps(&mut self) {

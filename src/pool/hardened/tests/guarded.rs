@@ -102,6 +102,26 @@ fn a_block_on_the_rack_that_does_not_open_is_given_back_later() {
 }
 
 #[test]
+fn a_heap_of_which_blocks_hang_on_the_rack_or_are_stranded_can_be_removed() {
+    with_guarded_pool(Some(&PRETENDED), &[64 << 20], |pool| {
+        racked(pool);
+        OPENS.set(false);
+        // It is taken from the rack, and can't be opened.
+        let kept = pool.alloc(150_000).unwrap();
+        OPENS.set(true);
+        let heap = kept.as_ptr().cast_const();
+        let racked = || pool.rack(|rack| rack.iter().count());
+        assert_eq!((racked(), pool.armoury().stranded.load(Relaxed)), (Rack::PLACES - 1, 1));
+        let refused = pool.remove_heap(heap);
+        assert!(matches!(refused, Err(Error::HeapInUse { blocks: 1, .. })), "{refused:?}");
+        assert_eq!((racked(), pool.armoury().stranded.load(Relaxed)), (Rack::PLACES - 1, 1));
+        release(pool, kept).unwrap();
+        pool.remove_heap(heap).unwrap();
+        assert_eq!((racked(), pool.armoury().stranded.load(Relaxed)), (0, 0));
+    });
+}
+
+#[test]
 fn nothing_of_a_draining_heap_hangs_on_the_rack() {
     with_guarded_pool(Some(&PRETENDED), &[64 << 20, 64 << 20], |pool| {
         let last = pool.alloc(150_000).unwrap();

@@ -300,6 +300,35 @@ fn a_heap_whose_blocks_wait_can_be_removed() {
 }
 
 #[test]
+fn a_removal_that_is_refused_leaves_what_waits() {
+    let mut memory = [region(64 << 10), region(64 << 10)];
+    with_pool(&[], |pool| {
+        let waiting = || pool.waiting(&pool.lock()).collect::<Vec<_>>();
+        memory.iter_mut().for_each(|region| add(pool, region).unwrap());
+        let [first, second] = [0, 1].map(|index| memory[index].as_ptr());
+        let kept = pool.alloc(1000).unwrap();
+        for size in [100, 2000] {
+            release(pool, pool.alloc(size).unwrap()).unwrap();
+        }
+        pool.drain_heap(first).unwrap();
+        let other = pool.alloc(1000).unwrap();
+        assert!(pool.heap_stats(second).unwrap().live_blocks == 1);
+        release(pool, other).unwrap();
+
+        let (before, stats) = (waiting(), pool.stats());
+        assert_eq!(pool.remove_heap(core::ptr::null()), Err(Error::HeapUnknown { address: 0 }));
+        let error = Error::HeapInUse { address: first.addr(), blocks: 1, bytes: 1024 };
+        assert_eq!(pool.remove_heap(first), Err(error));
+        assert_eq!((waiting(), pool.stats()), (before.clone(), stats));
+
+        release(pool, kept).unwrap();
+        pool.remove_heap(first).unwrap();
+        assert_eq!(waiting(), before[2..]);
+        pool.remove_heap(second).unwrap();
+    });
+}
+
+#[test]
 fn a_reset_forgets_what_waits() {
     with_pool(&[1 << 20], |pool| {
         for _ in 0..3 {
