@@ -76,6 +76,42 @@ static void a_pool_lives_in_callers_memory(void) {
     CHECK_STATUS(hl_last_error(), HL_ERR_HEAP_WRAPS);
 }
 
+static bool note_first(const hl_block_info *block, void *context) {
+    *(unsigned char **)context = block->address;
+    return false;
+}
+
+/* All of the memory is the pool's, the handle's bytes and those before it among it; what is refused names all of it. */
+static void memory_with_a_handle_is_nobody_elses(void) {
+    char expected[128];
+    hl_pool *pool = hl_pool_new_in(region + 1, SIZE / 2);
+    hl_pool *other = hl_pool_new();
+    CHECK(pool != NULL);
+    unsigned char *first = NULL;
+    CHECK_STATUS(hl_pool_walk(pool, note_first, &first), HL_OK);
+    /* Over the handle, and over the metadata. */
+    for (unsigned char *memory = region + 1; memory < first; memory += 37) {
+        CHECK_STATUS(hl_add_heap(other, memory, 8192), HL_ERR_HEAP_OVERLAPS);
+        CHECK_STATUS(hl_add_heap(pool, memory, 8192), HL_ERR_HEAP_OVERLAPS);
+    }
+    CHECK_STATUS(hl_pool_check(pool), HL_OK);
+    CHECK_FAILS(hl_pool_new_in(region, SIZE), HL_ERR_HEAP_OVERLAPS, EINVAL);
+    snprintf(expected, sizeof expected,
+             "heap overlaps: %d bytes at %p share memory with the heap of %d bytes at %p", (int)SIZE,
+             (void *)region, SIZE / 2, (void *)(region + 1));
+    CHECK(strcmp(hl_last_error_message(), expected) == 0);
+
+    /* A handle would be written to another pool's block otherwise. */
+    CHECK_FAILS(hl_pool_new_in(region + 1 + SIZE / 2 - 64, 8192), HL_ERR_HEAP_OVERLAPS, EINVAL);
+    CHECK_STATUS(hl_pool_check(pool), HL_OK);
+    hl_pool *inner = hl_pool_new_in(hl_alloc(pool, 8192), 8192);
+    CHECK(inner != NULL && hl_alloc(inner, 100) != NULL);
+    CHECK_STATUS(hl_pool_delete(inner), HL_OK);
+    CHECK_STATUS(hl_pool_check(pool), HL_OK);
+    CHECK_STATUS(hl_pool_delete(pool), HL_OK);
+    CHECK_STATUS(hl_pool_delete(other), HL_OK);
+}
+
 /* Live blocks die with their pool, and their memory is the caller's again. */
 static void a_deleted_pool_leaves_its_memory(void) {
     for (size_t round = 0; round < rounds(1000); round++) {
@@ -97,6 +133,7 @@ int main(void) {
     pools_are_apart();
     a_configuration_is_checked_and_obeyed();
     a_pool_lives_in_callers_memory();
+    memory_with_a_handle_is_nobody_elses();
     a_deleted_pool_leaves_its_memory();
     return 0;
 }

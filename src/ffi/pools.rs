@@ -3,7 +3,7 @@
 use super::{fail_with_null, live, status};
 use crate::error::{Error, Status};
 use crate::os;
-use crate::pool::{Armoury, MAX_SIZE};
+use crate::pool::Armoury;
 use crate::system::{self, MemoryPool, default_pool};
 use core::ffi::c_void;
 use core::mem::{MaybeUninit, offset_of};
@@ -160,8 +160,9 @@ fn new_pool(config: hl_config) -> Result<*mut hl_pool, Error> {
 /// ::HL_ERR_HEAP_WRAPS, if that can't be.
 ///
 /// The memory must stay valid until hl_pool_delete() and is the caller's again after it. The heap begins behind
-/// the handle: an address in it is `(char *)memory + size - 1`. ::HL_ERR_HEAP_OVERLAPS if the memory is part of
-/// another pool's heap, but not of one of its blocks.
+/// the handle: an address in it is `(char *)memory + size - 1`. ::HL_ERR_HEAP_OVERLAPS if the memory shares any with
+/// another pool, handles and metadata included; it may lie inside a block of one. That it lies in a block, and not in
+/// what is free, is the caller's word.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_new_in(memory: *mut c_void, size: usize) -> *mut hl_pool {
     // SAFETY: the caller hands in memory that may be used.
@@ -174,27 +175,16 @@ pub unsafe extern "C" fn hl_pool_new_in(memory: *mut c_void, size: usize) -> *mu
 /// # Safety
 /// As for [`MemoryPool::add_heap`].
 unsafe fn new_pool_in(memory: *mut u8, size: usize) -> Result<*mut hl_pool, Error> {
-    let address = memory.addr();
-    let memory = NonNull::new(memory).ok_or(Error::HeapNull)?;
-    let end = address.checked_add(size).filter(|_| size <= MAX_SIZE);
-    let end = end.ok_or(Error::HeapWraps { address, size })?;
-    let handle_at = address.checked_next_multiple_of(align_of::<Handle>());
-    let heap_at = handle_at.and_then(|handle| handle.checked_add(size_of::<Handle>()));
-    let (Some(handle_at), Some(heap_at)) = (handle_at, heap_at.filter(|&heap| heap < end)) else {
-        return Err(Error::HeapTooSmall { address, size });
-    };
+    let before_handle = memory.addr().wrapping_neg() % align_of::<Handle>();
     let pool = MemoryPool::new();
-    // SAFETY: the rest of the memory is the caller's to hand in, and does not hold the handle.
-    let added = unsafe { pool.add_heap(memory.as_ptr().add(heap_at - address), end - heap_at) };
-    added.map_err(|error| match error {
-        Error::HeapTooSmall { .. } => Error::HeapTooSmall { address, size },
-        other => other,
-    })?;
+    // SAFETY: what lies behind the handle is the caller's to hand in.
+    unsafe { pool.add_heap_behind(memory, size, before_handle + size_of::<Handle>()) }?;
     // SAFETY: the handle's bytes are inside the memory, aligned, and in front of the heap.
-    let handle = unsafe { memory.as_ptr().add(handle_at - address) }.cast::<Handle>();
-    // SAFETY: as above.
-    unsafe { handle.write(Handle { pool, in_pages: false }) };
-    Ok(handle.cast())
+    unsafe {
+        let handle = memory.add(before_handle).cast::<Handle>();
+        handle.write(Handle { pool, in_pages: false });
+        Ok(handle.cast())
+    }
 }
 
 const NOT_THE_DEFAULT: Error =

@@ -174,7 +174,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     /// Adds the `size` bytes at `memory` as a heap. Address and size need not be aligned; metadata takes the
-    /// first bytes, less than 4 % of 64 KiB or more. Cost: a step a page of metadata, and a heap of the process.
+    /// first bytes, less than 4 % of 64 KiB or more. It may lie inside a block of another pool. Cost: a step a page of
+    /// metadata, and a heap of the process.
     ///
     /// # Errors
     /// `HeapNull`, `HeapTooSmall`, `HeapWraps`, `HeapOverlaps`.
@@ -184,7 +185,22 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// uses what the pool has not handed out.
     pub unsafe fn add_heap(&self, memory: *mut u8, size: usize) -> Result<(), Error> {
         // SAFETY: the caller's promise.
-        unsafe { self.add_region(memory, size, true) }
+        unsafe { self.add_region(memory, size, 0, true) }
+    }
+
+    /// [`MemoryPool::add_heap`], of memory whose first `taken` bytes stay the caller's: the heap begins behind them, but
+    /// other pools are kept off them, too.
+    ///
+    /// # Safety
+    /// As for [`MemoryPool::add_heap`], of what lies behind.
+    pub(crate) unsafe fn add_heap_behind(
+        &self,
+        memory: *mut u8,
+        size: usize,
+        taken: usize,
+    ) -> Result<(), Error> {
+        // SAFETY: the caller's promise.
+        unsafe { self.add_region(memory, size, taken, true) }
     }
 
     /// [`MemoryPool::add_heap`], for memory whose owner may use it again once the pool is forgotten, without the
@@ -198,7 +214,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         size: usize,
     ) -> Result<(), Error> {
         // SAFETY: the caller's promise.
-        unsafe { self.add_region(memory, size, false) }
+        unsafe { self.add_region(memory, size, 0, false) }
     }
 
     /// # Safety
@@ -208,19 +224,21 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         &self,
         memory: *mut u8,
         size: usize,
+        taken: usize,
         registered: bool,
     ) -> Result<(), Error> {
         let start = NonNull::new(memory).ok_or(Error::HeapNull)?;
         let address = start.addr().get();
-        if size == 0 {
-            return Err(Error::HeapTooSmall { address, size });
-        }
         // One byte less than all: the address behind the last must exist.
         if address.checked_add(size).is_none() || size > MAX_SIZE {
             return Err(Error::HeapWraps { address, size });
         }
-        // SAFETY: the caller's promise.
-        self.lock().add_heap(address, size, registered, || unsafe { Heap::in_region(start, size) })
+        let too_small = Error::HeapTooSmall { address, size };
+        let left = size.checked_sub(taken).filter(|&left| left > 0).ok_or(too_small)?;
+        self.lock().add_heap(address, size, registered, || {
+            // SAFETY: the caller's promise.
+            unsafe { Heap::in_region(start.add(taken), left) }.map_err(|_| too_small)
+        })
     }
 
     /// Adds a heap over reserved memory.

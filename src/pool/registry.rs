@@ -1,12 +1,15 @@
 //! All heaps of all pools of the process, but for those in borrowed memory: to tell a pointer of another pool
 //! from one of none.
 //!
-//! Invariant R1: an entry is registered from before its heap hands out a block until after its pool has
-//! forgotten the heap. It is alive as long, and used under the registry's lock alone.
+//! Invariants:
+//! - R1: an entry is registered from before its heap hands out a block until after its pool has forgotten the heap. It
+//!   is alive as long, and used under the registry's lock alone.
+//! - R2: of any two registered regions that share memory one lies among the granules of the other.
 //!
 //! Lock order: a pool's lock first, then the registry's; no two pools' locks are held at once.
 
 use crate::error::Error;
+use core::ops::Range;
 use core::ptr::NonNull;
 use spin::RelaxStrategy;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
@@ -14,14 +17,17 @@ use spin::mutex::{SpinMutex, SpinMutexGuard};
 /// A heap as the registry knows it; it lies in the heap's metadata, beside the heap.
 pub(super) struct Entry {
     next: Option<NonNull<Entry>>,
+    /// The region, as it was handed in: from when it is registered.
     start: usize,
     size: usize,
+    /// Where the heap's granules lie in it. What lies beside them is metadata.
+    granules: Range<usize>,
 }
 
 impl Entry {
-    /// For the heap of `size` bytes at `start`.
-    pub(super) fn new(start: usize, size: usize) -> Entry {
-        Entry { next: None, start, size }
+    /// Of a heap whose granules lie there.
+    pub(super) fn new(granules: Range<usize>) -> Entry {
+        Entry { next: None, start: 0, size: 0, granules }
     }
 }
 
@@ -58,37 +64,47 @@ impl Registry {
             Some(entry) => &mut self.get(entry).next,
         }
     }
+
+    /// Checks that R2 holds once the `size` bytes at `start` are registered.
+    fn check_apart(&mut self, start: usize, size: usize) -> Result<(), Error> {
+        let end = start + size;
+        let mut before = None;
+        while let Some(at) = *self.link(before) {
+            let &mut Entry { start: other, size: other_size, ref granules, .. } = self.get(at);
+            let apart = end <= other || other + other_size <= start;
+            let inside = granules.start <= start && end <= granules.end;
+            if !apart && !inside {
+                return Err(Error::HeapOverlaps { address: start, size, other, other_size });
+            }
+            before = Some(at);
+        }
+        Ok(())
+    }
 }
 
-/// Checks that the `size` bytes at `start` share no memory with a heap of another pool; they may lie inside a
-/// block of one, behind its metadata.
+/// Makes a heap of the `size` bytes at `start`, and registers the entry that it may have. They share no memory with
+/// a heap of another pool, but may lie among the granules of one. Nobody else registers anything until the heap is
+/// made, so of two pools that are handed the same memory one gets it.
 ///
 /// # Errors
-/// `HeapOverlaps`.
-pub(super) fn check_apart<R: RelaxStrategy>(start: usize, size: usize) -> Result<(), Error> {
-    let mut registry = lock::<R>();
-    let end = start + size;
-    let mut before = None;
-    while let Some(at) = *registry.link(before) {
-        let Entry { start: other, size: other_size, .. } = *registry.get(at);
-        let apart = end <= other || other + other_size <= start;
-        let inside = other < start && end <= other + other_size;
-        if !apart && !inside {
-            return Err(Error::HeapOverlaps { address: start, size, other, other_size });
-        }
-        before = Some(at);
-    }
-    Ok(())
-}
-
-/// Registers an entry.
+/// `HeapOverlaps`, and those of `make`.
 ///
 /// # Safety
-/// R1 holds for it until it is unregistered.
-pub(super) unsafe fn register<R: RelaxStrategy>(entry: NonNull<Entry>) {
+/// R1 holds for the entry until it is unregistered.
+pub(super) unsafe fn enter<R: RelaxStrategy, T>(
+    start: usize,
+    size: usize,
+    make: impl FnOnce() -> Result<(T, Option<NonNull<Entry>>), Error>,
+) -> Result<T, Error> {
     let mut registry = lock::<R>();
-    let first = registry.first.replace(entry);
-    registry.get(entry).next = first;
+    registry.check_apart(start, size)?;
+    let (heap, entry) = make()?;
+    if let Some(entry) = entry {
+        let next = registry.first.replace(entry);
+        let entry = registry.get(entry);
+        (entry.next, entry.start, entry.size) = (next, start, size);
+    }
+    Ok(heap)
 }
 
 /// Takes an entry out of the registry, if it is there.

@@ -436,6 +436,57 @@ fn a_heap_may_lie_in_a_block_of_another_pool_but_not_across_its_heap() {
 }
 
 #[test]
+fn a_heap_may_lie_among_the_granules_of_another_pool_but_not_on_its_metadata() {
+    for size in [20_000, 200_000, 2_000_000] {
+        let mut memory = region(size);
+        let (outer, inner) = (Pool::new(), Pool::new());
+        add(&outer, &mut memory).unwrap();
+        let mut first = 0;
+        outer.walk(|block| {
+            first = block.address.addr() - memory.as_ptr().addr();
+            false
+        });
+        for start in (1..first).step_by(61) {
+            let refused = add(&inner, &mut memory[start..start + 8192]);
+            assert_eq!(refused.unwrap_err().status(), Status::HeapOverlaps, "{start} of {first}");
+        }
+        add(&inner, &mut memory[first..first + 8192]).unwrap();
+        assert_eq!(outer.check(), Ok(()));
+        drop(inner);
+    }
+}
+
+#[test]
+fn of_two_pools_that_are_handed_the_same_memory_at_once_one_gets_it() {
+    let mut memory = region(20_000);
+    let start = NonNull::from(&mut memory[..]).cast::<u8>();
+    let (address, size) = (start.addr().get(), memory.len());
+    let (first, second) = (Pool::new(), Pool::new());
+    let second = &second;
+    let (begins, has_begun) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let mut late = None;
+        let added = first.lock().add_heap(address, size, true, || {
+            late = Some(scope.spawn(move || {
+                begins.send(()).unwrap();
+                second.lock().add_heap(address, size, true, || unreachable!("it is not free"))
+            }));
+            has_begun.recv().unwrap();
+            // Time enough for it to look, if it could.
+            std::thread::sleep(core::time::Duration::from_millis(50));
+            // SAFETY: the memory outlives the pool.
+            unsafe { Heap::in_region(start, size) }
+        });
+        assert_eq!(added, Ok(()));
+        let refused = late.unwrap().join().unwrap().unwrap_err();
+        let (other, other_size) = (address, size);
+        assert_eq!(refused, Error::HeapOverlaps { address, size, other, other_size });
+    });
+    assert_eq!(first.check(), Ok(()));
+    drop(first);
+}
+
+#[test]
 fn a_thousand_heaps_are_found_by_address() {
     let mut regions: Vec<_> = (0..1000).map(|_| region(2048)).collect();
     let pool = Pool::new();

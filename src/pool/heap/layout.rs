@@ -222,7 +222,8 @@ impl Heap {
                 slab.write(Slab::new(metadata.add(parts.rooms), map));
                 slab
             });
-            metadata.add(parts.entry).cast().write(Entry::new(start, size));
+            let at = first.addr().get();
+            metadata.add(parts.entry).cast().write(Entry::new(at..at + (granules << shift)));
             heap.write(Heap {
                 links: Links::default(),
                 start,

@@ -82,7 +82,7 @@ impl<R: RelaxStrategy> Inner<R> {
         }
     }
 
-    /// Adds the heap of `size` bytes at `start` that `make` makes. Other pools know of it if it is registered.
+    /// Adds the heap that `make` makes in the `size` bytes at `start`. Other pools know of them if they are registered.
     pub(super) fn add_heap(
         &mut self,
         start: usize,
@@ -95,22 +95,22 @@ impl<R: RelaxStrategy> Inner<R> {
             let (other, other_size) = (other.start(), other.size());
             return Err(Error::HeapOverlaps { address: start, size, other, other_size });
         }
-        registry::check_apart::<R>(start, size)?;
-        let mut heap = make()?;
+        // SAFETY: the heap is taken out of the registry before it dies.
+        let mut heap = unsafe {
+            registry::enter::<R, _>(start, size, || {
+                let heap = make()?;
+                // SAFETY: the heap has just been made.
+                Ok((heap, registered.then(|| heap.as_ref().entry())))
+            })
+        }?;
         if let Some(seed) = self.seed {
             // SAFETY: the heap is new, and nobody else knows it.
             let heap = unsafe { heap.as_mut() };
             heap.set_dice(seed ^ start as u64);
             heap.wipe();
         }
-        // SAFETY: the heap is new, its region disjoint from the others', and it is removed from both before
-        // it dies.
-        unsafe {
-            if registered {
-                registry::register::<R>(heap.as_ref().entry());
-            }
-            self.heaps.insert(heap);
-        }
+        // SAFETY: the heap is new, its region disjoint from the others', and it is removed before it dies.
+        unsafe { self.heaps.insert(heap) };
         self.generation += 1;
         self.need_home(heap);
         self.capacity += self.heaps.get(heap).capacity_bytes();
