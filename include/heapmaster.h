@@ -634,11 +634,13 @@ hl_status hl_pool_set_limit(struct hl_pool *pool,
                             size_t bytes);
 
 /**
- * Sets what is called when free bytes have fallen below `threshold` bytes, once until they have risen above it
- * again, and each time before an allocation fails for want of memory or at the limit. NULL removes it.
+ * Sets what is called when free bytes have fallen below `threshold` bytes, by an allocation, hl_resize() or
+ * hl_remove_heap(), once until they have risen above it again, and each time before an allocation fails for want of
+ * memory or at the limit. NULL removes it.
  *
- * The callback runs in the thread that allocates, with no lock held: it may release and allocate. At most
- * four callbacks of a pool run at once; an allocation that would call one more fails without.
+ * The callback runs in the thread that made the call, with no lock held: it may release and allocate. At most four
+ * callbacks of a pool run at once; an allocation that would call one more fails without, and that free bytes have
+ * fallen is told by the next that takes some.
  */
 hl_status hl_pool_set_low_memory_callback(struct hl_pool *pool,
                                           size_t threshold,

@@ -23,11 +23,13 @@ pub unsafe extern "C" fn hl_pool_set_limit(pool: *mut hl_pool, bytes: usize) -> 
     status(unsafe { live(pool) }.map(|live| live.set_limit((bytes != 0).then_some(bytes))))
 }
 
-/// Sets what is called when free bytes have fallen below `threshold` bytes, once until they have risen above it
-/// again, and each time before an allocation fails for want of memory or at the limit. NULL removes it.
+/// Sets what is called when free bytes have fallen below `threshold` bytes, by an allocation, hl_resize() or
+/// hl_remove_heap(), once until they have risen above it again, and each time before an allocation fails for want of
+/// memory or at the limit. NULL removes it.
 ///
-/// The callback runs in the thread that allocates, with no lock held: it may release and allocate. At most
-/// four callbacks of a pool run at once; an allocation that would call one more fails without.
+/// The callback runs in the thread that made the call, with no lock held: it may release and allocate. At most four
+/// callbacks of a pool run at once; an allocation that would call one more fails without, and that free bytes have
+/// fallen is told by the next that takes some.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_set_low_memory_callback(
     pool: *mut hl_pool,

@@ -220,7 +220,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             }
         } else {
             // Smaller, and too much smaller to stay: but no reason to ask anybody for memory.
-            let new = self.lock().alloc(Request { size, alignment: MIN_ALIGNMENT });
+            let mut inner = self.lock();
+            let new = inner.alloc(Request { size, alignment: MIN_ALIGNMENT });
+            self.warn_if_due(inner);
             match new {
                 Some(new) => new.address,
                 None => return Ok(self.shrink(block, size)),

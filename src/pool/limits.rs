@@ -48,19 +48,20 @@ impl<R: RelaxStrategy> Inner<R> {
         }
     }
 
-    /// What to call because free bytes have fallen below the threshold.
+    /// What to call because free bytes have fallen below the threshold, which has entered. Where too many callbacks run
+    /// it is due later.
     pub(super) fn low_memory_due(&mut self) -> Option<(Callback<LowMemoryFn<R>>, usize)> {
-        let threshold = self.low_memory_threshold;
+        let (callback, threshold) = (self.low_memory?, self.low_memory_threshold);
         if self.free_bytes() >= threshold || !self.low_memory_armed {
             return None;
         }
         self.empty_stashes();
         let free = self.free_bytes();
-        if free >= threshold {
+        if free >= threshold || !self.enter_callback() {
             return None;
         }
         self.low_memory_armed = false;
-        self.low_memory.map(|callback| (callback, free))
+        Some((callback, free))
     }
 }
 
@@ -90,8 +91,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.lock().set_limit(bytes)
     }
 
-    /// Sets what is called when free bytes have fallen below `threshold`, once until they have risen above
-    /// it, and before an allocation fails for want of memory. No lock is held while it runs.
+    /// Sets what is called when free bytes have fallen below `threshold`, by an allocation, a resize or the removal of a
+    /// heap, once until they have risen above it, and before an allocation fails for want of memory. No lock is held
+    /// while it runs.
     ///
     /// # Safety
     /// From any thread that uses the pool, `function` may be called with `context`, until another one is set.

@@ -257,8 +257,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         })
     }
 
-    /// Removes the heap whose region holds `address`, which must have no live blocks. Cost: a step a heap of the
-    /// process.
+    /// Removes the heap whose region holds `address`, which must have no live blocks. The low-memory callback may run.
+    /// Cost: a step a heap of the process.
     ///
     /// # Errors
     /// `HeapUnknown`; `HeapInUse`, with the live blocks and bytes. The heap that threads' caches know always is: the
@@ -267,7 +267,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if self.has_armours() {
             self.give_back_waiting_in(address.addr())?;
         }
-        self.lock().remove_heap(address.addr())
+        let mut inner = self.lock();
+        inner.remove_heap(address.addr())?;
+        self.warn_if_due(inner);
+        Ok(())
     }
 
     /// Allocates nothing more from the heap whose region holds `address`, so that it can be removed once its

@@ -60,8 +60,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// Does the next thing that may help a request; false if nothing is left to do.
     fn remedy(&self, request: Request, error: Error, generation: u64, tried: &mut Tried) -> bool {
         if !core::mem::replace(&mut tried.low_memory, true) {
-            let inner = self.lock();
-            let due = inner.low_memory.map(|callback| (callback, inner.free_bytes()));
+            let mut inner = self.lock();
+            let callback = inner.low_memory.filter(|_| inner.enter_callback());
+            let due = callback.map(|callback| (callback, inner.free_bytes()));
             drop(inner);
             if self.warn(due) {
                 return true;
@@ -76,13 +77,14 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             return true;
         }
         tried.growths += 1;
-        let grow = self.lock().grow.filter(|_| tried.growths <= MOST_GROWTHS);
+        let mut inner = self.lock();
+        let grow = inner.grow.filter(|_| tried.growths <= MOST_GROWTHS && inner.enter_callback());
+        drop(inner);
         grow.is_some_and(|Callback { function, context }| {
-            let called = self.calling_back(|| {
-                // SAFETY: whoever set the callback promised that it may be called.
-                unsafe { function(self, heap_for(request), context) }
-            });
-            called == Some(true)
+            // SAFETY: whoever set the callback promised that it may be called.
+            let has_grown = unsafe { function(self, heap_for(request), context) };
+            self.leave_callback();
+            has_grown
         })
     }
 
@@ -101,27 +103,28 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.warn(due);
     }
 
-    /// Calls the low-memory callback if it is due; says whether it was called.
-    pub(super) fn warn(&self, due: Option<(Callback<LowMemoryFn<R>>, usize)>) -> bool {
+    /// Calls the low-memory callback if it is due, and has entered; says whether it was called.
+    fn warn(&self, due: Option<(Callback<LowMemoryFn<R>>, usize)>) -> bool {
         let Some((Callback { function, context }, free_bytes)) = due else { return false };
         // SAFETY: whoever set the callback promised that it may be called.
-        self.calling_back(|| unsafe { function(self, free_bytes, context) }).is_some()
+        unsafe { function(self, free_bytes, context) };
+        self.leave_callback();
+        true
     }
 
-    /// Runs a callback, unless too many run already.
-    fn calling_back<T>(&self, callback: impl FnOnce() -> T) -> Option<T> {
-        let enter = |inner: &mut Inner<R>| {
-            let may = inner.callbacks < MOST_CALLBACKS;
-            inner.callbacks += u32::from(may);
-            may
-        };
-        if !enter(&mut self.lock()) {
-            return None;
-        }
-        let result = callback();
+    /// A callback that had entered has run.
+    fn leave_callback(&self) {
         let mut inner = self.lock();
         // Not below 0 in the child, if the callback has forked.
         inner.callbacks = inner.callbacks.saturating_sub(1);
-        Some(result)
+    }
+}
+
+impl<R: RelaxStrategy> Inner<R> {
+    /// Counts one more callback that runs, unless too many do already.
+    pub(super) fn enter_callback(&mut self) -> bool {
+        let may = self.callbacks < MOST_CALLBACKS;
+        self.callbacks += u32::from(may);
+        may
     }
 }

@@ -330,6 +330,71 @@ fn a_callback_that_runs_out_of_memory_itself_ends() {
     assert_eq!(pool.check(), Ok(()));
 }
 
+fn count_call(_: &Pool, _: usize, [calls, ..]: Context) {
+    // SAFETY: the context is the test's counter.
+    unsafe { *calls.cast::<u32>() += 1 };
+}
+
+/// Has the pool tell once what falls below the bytes that are free now; the answer says how often it has since.
+fn told_of_less(pool: &Pool) -> impl FnMut() -> u32 + use<> {
+    let calls = Box::into_raw(Box::new(0u32));
+    let context = [calls.cast(), core::ptr::null_mut(), core::ptr::null_mut()];
+    // SAFETY: the counter is never freed.
+    unsafe {
+        pool.set_low_memory_callback(pool.stats().free_bytes, Some(count_call), context);
+        move || calls.replace(0)
+    }
+}
+
+#[test]
+fn a_resize_that_takes_memory_warns_wherever_it_takes_it() {
+    let mut memory = region(4 << 20);
+    let pool = Pool::new();
+    add(&pool, &mut memory).unwrap();
+    let blocks: [_; 2] = core::array::from_fn(|_| pool.alloc(8000).unwrap());
+    let run = pool.alloc(1 << 20).unwrap();
+    let mut told = told_of_less(&pool);
+    // SAFETY: the blocks are live, and their old addresses not used any more.
+    unsafe {
+        // To another place, smaller: the old span stays.
+        pool.resize(blocks[0], 16).unwrap();
+        assert_eq!(told(), 1);
+        pool.resize(blocks[1], 17).unwrap();
+        assert_eq!(told(), 0);
+        let mut told = told_of_less(&pool);
+        pool.resize(run, (1 << 20) + 1).unwrap();
+        assert_eq!(told(), 1);
+    }
+}
+
+#[test]
+fn the_removal_of_a_heap_warns() {
+    let mut memory = [region(100_000), region(100_000)];
+    let pool = Pool::new();
+    memory.iter_mut().for_each(|region| add(&pool, region).unwrap());
+    let mut told = told_of_less(&pool);
+    pool.remove_heap(memory[1].as_ptr()).unwrap();
+    assert_eq!(told(), 1);
+    pool.alloc(100).unwrap();
+    assert_eq!(told(), 0);
+}
+
+#[test]
+fn a_warning_that_too_many_callbacks_are_in_the_way_of_comes_later() {
+    let mut memory = region(100_000);
+    let pool = Pool::new();
+    add(&pool, &mut memory).unwrap();
+    let mut told = told_of_less(&pool);
+    while pool.lock().enter_callback() {}
+    pool.alloc(1000).unwrap();
+    assert_eq!(told(), 0);
+    pool.lock().callbacks = 0;
+    pool.alloc(1000).unwrap();
+    assert_eq!(told(), 1);
+    pool.alloc(1000).unwrap();
+    assert_eq!((told(), pool.lock().callbacks), (0, 0));
+}
+
 fn add_what_is_needed(pool: &Pool, needed: usize, [heaps, ..]: Context) -> bool {
     // SAFETY: the context is the test's list of regions.
     let heaps = unsafe { &mut *heaps.cast::<Vec<Box<[u8]>>>() };

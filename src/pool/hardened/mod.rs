@@ -189,9 +189,7 @@ impl<R: RelaxStrategy> Bare for MemoryPool<R> {
         } else {
             let mut inner = self.lock();
             let fresh = inner.alloc_also_stashed(request).ok_or_else(|| inner.refusal(request))?;
-            let due = inner.low_memory_due();
-            drop(inner);
-            self.warn(due);
+            self.warn_if_due(inner);
             fresh
         };
         let len = self.lock().live(fresh.address.addr().get()).map_or(0, |(_, live)| live.size);
