@@ -242,7 +242,12 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         size: usize,
         error: Error,
     ) -> Result<NonNull<u8>, Error> {
-        self.resize_where_it_is(block.addr().get(), size)?.map_or(Ok(block), |_| Err(error))
+        if self.resize_where_it_is(block.addr().get(), size)?.is_some() {
+            return Err(error);
+        }
+        // To allocate another one has failed, but not the request.
+        self.lock().take_back_failure();
+        Ok(block)
     }
 
     /// Makes a block without an armour hold `size` bytes where it is, or else says how many it has.

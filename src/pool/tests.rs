@@ -395,6 +395,40 @@ fn a_warning_that_too_many_callbacks_are_in_the_way_of_comes_later() {
     assert_eq!((told(), pool.lock().callbacks), (0, 0));
 }
 
+fn release_it(pool: &Pool, _: usize, [block, ..]: Context) {
+    // SAFETY: the context is a block of the test's, which is not used any more; a second release is refused.
+    _ = unsafe { pool.release(NonNull::new(block.cast()).unwrap()) };
+}
+
+#[test]
+fn a_resize_that_succeeds_at_last_is_no_failure() {
+    let mut memory = region(60_000);
+    let pool = Pool::new();
+    add(&pool, &mut memory).unwrap();
+    let blocks: Vec<_> = core::iter::from_fn(|| pool.alloc(4096).ok()).collect();
+    while pool.alloc(16).is_ok() {}
+    let grows = |block: &&NonNull<u8>| {
+        block.addr().get().is_multiple_of(8192)
+            && blocks.iter().any(|next| next.addr().get() == block.addr().get() + 4096)
+    };
+    let block = *blocks.iter().find(grows).unwrap();
+    // SAFETY: it lies in the heap.
+    let next = unsafe { block.add(4096) };
+    let null = core::ptr::null_mut();
+    // SAFETY: the function can be called from any thread.
+    unsafe {
+        pool.set_low_memory_callback(0, Some(release_it), [next.as_ptr().cast(), null, null])
+    };
+    let failures = pool.stats().failures;
+    // SAFETY: the block is live.
+    unsafe {
+        assert_eq!(pool.resize(block, 8192), Ok(block));
+        assert_eq!(pool.stats().failures, failures);
+        assert!(pool.resize(block, 16_384).is_err());
+    }
+    assert_eq!(pool.stats().failures, failures + 1);
+}
+
 fn add_what_is_needed(pool: &Pool, needed: usize, [heaps, ..]: Context) -> bool {
     // SAFETY: the context is the test's list of regions.
     let heaps = unsafe { &mut *heaps.cast::<Vec<Box<[u8]>>>() };

@@ -312,4 +312,8 @@ impl<R: RelaxStrategy> Inner<R> {
     pub(super) fn count_failure(&mut self) {
         self.failures += 1;
     }
+
+    pub(super) fn take_back_failure(&mut self) {
+        self.failures = self.failures.saturating_sub(1);
+    }
 }
