@@ -44,8 +44,11 @@ static size_t next_size(size_t size) {
 /* A write of one byte makes each call refuse the block, until the byte is as it was. */
 static void check_wound(hl_pool *pool, unsigned char *block, unsigned char *byte, hl_status status) {
     *byte ^= 0x5A;
+    size_t size = hl_usable_size(pool, block);
     CHECK_STATUS(hl_release(pool, block), status);
     check_reported(status, block);
+    CHECK(reported.last.block == block);
+    CHECK_EQUAL(reported.last.block_size, size);
     CHECK(hl_resize(pool, block, 10) == NULL);
     check_reported(status, block);
     CHECK_STATUS(hl_release_sized(pool, block, hl_usable_size(pool, block)), status);
@@ -66,6 +69,7 @@ static void a_write_beside_a_block_is_found(hl_pool *pool) {
         block[-1] ^= 1;
         CHECK_STATUS(hl_release(pool, block), HL_ERR_UNDERRUN);
         check_reported(HL_ERR_UNDERRUN, block);
+        CHECK(reported.last.block == NULL);
         CHECK_STATUS(hl_pool_check(pool), HL_ERR_UNDERRUN);
         block[-1] ^= 1;
         CHECK(holds_pattern(block, size, size));

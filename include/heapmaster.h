@@ -205,11 +205,13 @@ typedef struct hl_misuse {
    */
   const void *pointer;
   /**
-   * Start of the live block that the pointer is in, or NULL.
+   * Start of the live block that the pointer is in or was expected to start, or of the freed one that was written to
+   * (::HL_ERR_WRITTEN_AFTER_RELEASE); NULL if there is none, or it is not known, as where something wrote over the
+   * header of the block (::HL_ERR_UNDERRUN).
    */
   const void *block;
   /**
-   * Bytes of that block, or of the freed object that the pointer is in; 0 if not known.
+   * Bytes of that live block, or of the freed object that the pointer is in; 0 if not known.
    */
   size_t block_size;
   /**

@@ -277,9 +277,12 @@ pub enum Error {
     },
     /// Something wrote before the start of a block.
     Underrun {
-        /// The block.
+        /// The block; the pointer that was given, if something wrote over the block's header.
         pointer: usize,
-        /// The first byte that was written to, counted from the start downwards; 0 if it can't be told.
+        /// Bytes asked for; 0 with an offset of 0.
+        size: usize,
+        /// The first byte that was written to, counted from the start downwards; 0 if it can't be told, because
+        /// something wrote over the block's header.
         offset: usize,
     },
     /// Something wrote to memory that had been released.
@@ -435,10 +438,10 @@ impl fmt::Display for Error {
                 "overrun: byte {offset} behind the end of the block of {size} bytes at {pointer:#x} was \
                  written to"
             ),
-            Error::Underrun { pointer, offset: 0 } => {
+            Error::Underrun { pointer, offset: 0, .. } => {
                 write!(f, "underrun: the bytes before the block at {pointer:#x} were written to")
             }
-            Error::Underrun { pointer, offset } => {
+            Error::Underrun { pointer, offset, .. } => {
                 write!(f, "underrun: byte {offset} before the block at {pointer:#x} was written to")
             }
             Error::WrittenAfterRelease { pointer, block } => write!(

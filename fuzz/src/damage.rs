@@ -64,7 +64,8 @@ impl Beside {
             }
         };
         let is_defaced = before > alignment - HEADER;
-        let error = Error::Underrun { pointer, offset: if is_defaced { 0 } else { before } };
+        let (size, offset) = if is_defaced { (0, 0) } else { (block.size, before) };
+        let error = Error::Underrun { pointer, size, offset };
         self.damage(block.pointer.wrapping_byte_sub(before).cast(), left, error, is_defaced)
     }
 

@@ -20,9 +20,11 @@ pub struct hl_misuse {
     pub pool: *mut hl_pool,
     /// The pointer.
     pub pointer: *const c_void,
-    /// Start of the live block that the pointer is in, or NULL.
+    /// Start of the live block that the pointer is in or was expected to start, or of the freed one that was written to
+    /// (::HL_ERR_WRITTEN_AFTER_RELEASE); NULL if there is none, or it is not known, as where something wrote over the
+    /// header of the block (::HL_ERR_UNDERRUN).
     pub block: *const c_void,
-    /// Bytes of that block, or of the freed object that the pointer is in; 0 if not known.
+    /// Bytes of that live block, or of the freed object that the pointer is in; 0 if not known.
     pub block_size: usize,
     /// One line that names the pointer and says what is wrong with it.
     pub message: *const c_char,
@@ -77,9 +79,10 @@ fn tell_handler(pool: *mut hl_pool, error: &Error) {
     let Some(function) = function else { return };
     let (block, block_size) = match *error {
         Error::InteriorPointer { block, size, .. } => (block, size),
-        Error::SizeMismatch { pointer, size, .. } | Error::Overrun { pointer, size, .. } => {
-            (pointer, size)
-        }
+        Error::SizeMismatch { pointer, size, .. }
+        | Error::Overrun { pointer, size, .. }
+        | Error::Underrun { pointer, size, offset: 1.. } => (pointer, size),
+        Error::OriginMismatch { pointer, .. } => (pointer, 0),
         Error::AlreadyReleased { size, .. } => (0, size),
         Error::WrittenAfterRelease { block, .. } => (block, 0),
         _ => (0, 0),

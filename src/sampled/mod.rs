@@ -221,7 +221,7 @@ impl Slots {
             let underrun = before.first_change(left).map(|at| left.len - at);
             let overrun = || behind.first_change(right);
             underrun
-                .map(|offset| Error::Underrun { pointer, offset })
+                .map(|offset| Error::Underrun { pointer, size, offset })
                 .or_else(|| overrun().map(|offset| Error::Overrun { pointer, size, offset }))
         }
     }

@@ -53,7 +53,7 @@ fn a_sampled_block_is_alone_on_its_page_and_released_once_by_what_allocated_it()
         let byte = unsafe { user.offset(at) };
         if byte.addr().get() / PAGE == pointer / PAGE {
             let error = if offset < 0 {
-                Error::Underrun { pointer, offset: 1 }
+                Error::Underrun { pointer, size: 40, offset: 1 }
             } else {
                 Error::Overrun { pointer, size: 40, offset: offset as usize }
             };

@@ -20,7 +20,7 @@ pub(super) enum Block {
 
 /// What a pointer into a live bare block is that is none to its user's bytes.
 fn explained(pointer: usize, worn: Result<Worn, Damaged>) -> Error {
-    let Ok(worn) = worn else { return Error::Underrun { pointer, offset: 0 } };
+    let Ok(worn) = worn else { return Error::Underrun { pointer, size: 0, offset: 0 } };
     let (size, block) = (worn.size, worn.user.addr().get());
     if !worn.is_live() {
         Error::AlreadyReleased { pointer, size }

@@ -91,16 +91,16 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let is_early = || self.armoury().early(suit.block).is_some();
         let defaced = defaced.filter(|_| !is_early());
         let underrun =
-            |user: NonNull<u8>| Error::Underrun { pointer: user.addr().get(), offset: 0 };
+            |user: NonNull<u8>| Error::Underrun { pointer: user.addr().get(), size: 0, offset: 0 };
         wound.map(|(worn, wound)| wounded(&worn, wound)).or(defaced.map(underrun))
     }
 }
 
 /// What a wound says of a block that is worn like this.
 pub(super) fn wounded(worn: &Worn, wound: Wound) -> Error {
-    let pointer = worn.user.addr().get();
+    let (pointer, size) = (worn.user.addr().get(), worn.size);
     match wound {
-        Wound::Before(offset) => Error::Underrun { pointer, offset },
-        Wound::Behind(offset) => Error::Overrun { pointer, size: worn.size, offset },
+        Wound::Before(offset) => Error::Underrun { pointer, size, offset },
+        Wound::Behind(offset) => Error::Overrun { pointer, size, offset },
     }
 }

@@ -48,7 +48,7 @@ fn write_beside(pool: &Pool, block: NonNull<u8>, size: usize) {
     // SAFETY: both bytes belong to the block's armour.
     let (before, behind) = unsafe { (block.sub(1), block.add(size)) };
     for (byte, error) in [
-        (before, Error::Underrun { pointer, offset: 0 }),
+        (before, Error::Underrun { pointer, size: 0, offset: 0 }),
         (behind, Error::Overrun { pointer, size, offset: 0 }),
     ] {
         // SAFETY: as above.
