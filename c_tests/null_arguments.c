@@ -18,6 +18,15 @@ static bool visit(const hl_block_info *block, void *context) {
 /* The call was to return blocks. */
 #define CHECK_NO_BLOCK(call) CHECK_FAILS(call, HL_ERR_INVALID_ARGUMENT, EINVAL)
 
+/* The call returns neither a status nor a pointer; another call has failed for another reason before. */
+#define CHECK_NOTHING(call) \
+    do { \
+        CHECK(hl_pool_new_in(region, 0) == NULL); \
+        CHECK_STATUS(hl_last_error(), HL_ERR_HEAP_TOO_SMALL); \
+        CHECK(!(call)); \
+        CHECK_STATUS(hl_last_error(), HL_ERR_INVALID_ARGUMENT); \
+    } while (0)
+
 static void without_a_pool(void) {
     hl_pool_statistics statistics = {.struct_size = sizeof statistics};
     hl_heap_statistics heap = {.struct_size = sizeof heap};
@@ -34,9 +43,9 @@ static void without_a_pool(void) {
     CHECK_NO_BLOCK(hl_resize(NULL, region, 1));
     CHECK_INVALID(hl_release(NULL, region));
     CHECK_INVALID(hl_release_sized(NULL, region, 1));
-    CHECK_EQUAL(hl_usable_size(NULL, region), 0);
-    CHECK_STATUS(hl_last_error(), HL_ERR_INVALID_ARGUMENT);
-    CHECK(!hl_owns(NULL, region));
+    CHECK_NOTHING(hl_usable_size(NULL, region));
+    CHECK_NOTHING(hl_usable_size(NULL, NULL));
+    CHECK_NOTHING(hl_owns(NULL, region));
     CHECK_NO_BLOCK(hl_alloc_many(NULL, 1, 2, blocks));
     CHECK_EQUAL(hl_release_many(NULL, blocks, 2), 0);
     CHECK_STATUS(hl_last_error(), HL_ERR_INVALID_ARGUMENT);

@@ -1,6 +1,6 @@
 //! Blocks: allocated, resized, released.
 
-use super::errors::fail_misused;
+use super::errors::{fail, fail_misused};
 use super::{fail_with_null, hl_pool, live, pointer};
 use crate::error::{Error, Status};
 use core::ffi::c_void;
@@ -148,9 +148,11 @@ pub unsafe extern "C" fn hl_release_sized(
 /// hl_release() in hl_last_error(), for what isn't a live block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_usable_size(pool: *mut hl_pool, block: *const c_void) -> usize {
-    let Some(block) = NonNull::new(block.cast_mut().cast::<u8>()) else { return 0 };
+    let block = NonNull::new(block.cast_mut().cast::<u8>());
     // SAFETY: the caller hands in a live pool or null.
-    match unsafe { live(pool) }.and_then(|live| live.usable_size(block)) {
+    let size =
+        unsafe { live(pool) }.and_then(|live| block.map_or(Ok(0), |it| live.usable_size(it)));
+    match size {
         Ok(size) => size,
         Err(error) => {
             // SAFETY: only a live pool refuses a block.
@@ -164,5 +166,11 @@ pub unsafe extern "C" fn hl_usable_size(pool: *mut hl_pool, block: *const c_void
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_owns(pool: *mut hl_pool, address: *const c_void) -> bool {
     // SAFETY: the caller hands in a live pool or null.
-    unsafe { live(pool) }.is_ok_and(|live| live.owns(address.cast()))
+    match unsafe { live(pool) } {
+        Ok(live) => live.owns(address.cast()),
+        Err(error) => {
+            fail(error);
+            false
+        }
+    }
 }
