@@ -536,9 +536,9 @@ void hl_set_misuse_handler(hl_misuse_fn handler,
  * takes the first bytes: less than 4 % of 64 KiB or more, some 500 of 4 KiB.
  *
  * ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL, ::HL_ERR_HEAP_WRAPS (around the end of the address space),
- * ::HL_ERR_HEAP_OVERLAPS (one that a pool has, its metadata, or the handle of hl_pool_new_in()); then the pool is as
- * it was. A heap may lie inside a block of another pool. That it lies in a block, and not in what is free, is the
- * caller's word.
+ * ::HL_ERR_SIZE_OVERFLOW (more than PTRDIFF_MAX), ::HL_ERR_HEAP_OVERLAPS (one that a pool has, its metadata, or the
+ * handle of hl_pool_new_in()); then the pool is as it was. A heap may lie inside a block of another pool. That it lies
+ * in a block, and not in what is free, is the caller's word.
  *
  * The memory must stay valid until the heap is removed or the pool deleted, and only the blocks in it that
  * were handed out may be written to. Other threads may use the pool meanwhile.
@@ -674,8 +674,8 @@ struct hl_pool *hl_pool_new_with(const struct hl_config *config);
 
 /**
  * Makes a pool inside the `size` bytes at `memory`: the handle comes first, what is left becomes the first
- * heap. Nothing is taken from the system. NULL, with ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL or
- * ::HL_ERR_HEAP_WRAPS, if that can't be.
+ * heap. Nothing is taken from the system. NULL, with ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL,
+ * ::HL_ERR_HEAP_WRAPS or ::HL_ERR_SIZE_OVERFLOW, if that can't be.
  *
  * The memory must stay valid until hl_pool_delete() and is the caller's again after it. The heap begins behind
  * the handle: an address in it is `(char *)memory + size - 1`. ::HL_ERR_HEAP_OVERLAPS if the memory shares any with

@@ -159,6 +159,8 @@ pub enum Error {
     LimitReached {
         /// Bytes asked for.
         size: usize,
+        /// Bytes of a heap that this takes.
+        needed: usize,
         /// Bytes in use.
         used: usize,
         /// The limit.
@@ -169,6 +171,13 @@ pub enum Error {
         /// Number of elements asked for.
         count: usize,
         /// Bytes of an element.
+        size: usize,
+    },
+    /// A larger alignment than any block can have beside its armour.
+    AlignmentOverflow {
+        /// The alignment asked for.
+        alignment: usize,
+        /// Bytes asked for.
         size: usize,
     },
     /// Not a power of two.
@@ -308,7 +317,7 @@ impl Error {
             Error::InvalidArgument(_) => Status::InvalidArgument,
             Error::OutOfMemory { .. } => Status::OutOfMemory,
             Error::LimitReached { .. } => Status::LimitReached,
-            Error::SizeOverflow { .. } => Status::SizeOverflow,
+            Error::SizeOverflow { .. } | Error::AlignmentOverflow { .. } => Status::SizeOverflow,
             Error::BadAlignment { .. } => Status::BadAlignment,
             Error::HeapNull => Status::HeapNull,
             Error::HeapTooSmall { .. } => Status::HeapTooSmall,
@@ -334,7 +343,9 @@ impl Error {
     pub(crate) const fn about(self, size: usize) -> Error {
         match self {
             Error::OutOfMemory { .. } => Error::OutOfMemory { size },
-            Error::LimitReached { used, limit, .. } => Error::LimitReached { size, used, limit },
+            Error::LimitReached { needed, used, limit, .. } => {
+                Error::LimitReached { size, needed, used, limit }
+            }
             Error::SizeOverflow { .. } => Error::SizeOverflow { count: 1, size },
             error => error,
         }
@@ -364,9 +375,10 @@ impl fmt::Display for Error {
             Error::OutOfMemory { size } => {
                 write!(f, "out of memory: no heap of the pool has room for {size} bytes")
             }
-            Error::LimitReached { size, used, limit } => write!(
+            Error::LimitReached { size, needed, used, limit } => write!(
                 f,
-                "limit reached: {size} bytes more than the {used} in use would exceed the limit of {limit}"
+                "limit reached: {size} bytes take {needed} of a heap, more than the limit of {limit} leaves beside \
+                 the {used} in use"
             ),
             Error::SizeOverflow { count: 1, size } => {
                 write!(f, "size overflow: no block or heap can have {size} bytes")
@@ -374,6 +386,10 @@ impl fmt::Display for Error {
             Error::SizeOverflow { count, size } => {
                 write!(f, "size overflow: no block can have {count} times {size} bytes")
             }
+            Error::AlignmentOverflow { alignment, size } => write!(
+                f,
+                "size overflow: no heap can have room for {size} bytes at a multiple of {alignment}"
+            ),
             Error::BadAlignment { alignment } => {
                 write!(f, "bad alignment: {alignment} is not a power of two")
             }
@@ -387,7 +403,7 @@ impl fmt::Display for Error {
             ),
             Error::HeapWraps { address, size } => write!(
                 f,
-                "heap wraps: {size} bytes at {address:#x} reach beyond the end of the address space"
+                "heap wraps: {size} bytes at {address:#x} reach the end of the address space, or beyond"
             ),
             Error::HeapOverlaps { address, size, other, other_size } => write!(
                 f,

@@ -57,9 +57,10 @@ fn pointer(result: Result<NonNull<u8>, Error>) -> *mut c_void {
 fn fail_with_null<T>(error: Error) -> *mut T {
     fail(error);
     let errno = match error {
-        Error::OutOfMemory { .. } | Error::LimitReached { .. } | Error::SizeOverflow { .. } => {
-            libc::ENOMEM
-        }
+        Error::OutOfMemory { .. }
+        | Error::LimitReached { .. }
+        | Error::SizeOverflow { .. }
+        | Error::AlignmentOverflow { .. } => libc::ENOMEM,
         Error::System { errno, .. } => errno,
         _ => libc::EINVAL,
     };

@@ -156,8 +156,8 @@ fn new_pool(config: hl_config) -> Result<*mut hl_pool, Error> {
 }
 
 /// Makes a pool inside the `size` bytes at `memory`: the handle comes first, what is left becomes the first
-/// heap. Nothing is taken from the system. NULL, with ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL or
-/// ::HL_ERR_HEAP_WRAPS, if that can't be.
+/// heap. Nothing is taken from the system. NULL, with ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL,
+/// ::HL_ERR_HEAP_WRAPS or ::HL_ERR_SIZE_OVERFLOW, if that can't be.
 ///
 /// The memory must stay valid until hl_pool_delete() and is the caller's again after it. The heap begins behind
 /// the handle: an address in it is `(char *)memory + size - 1`. ::HL_ERR_HEAP_OVERLAPS if the memory shares any with

@@ -106,7 +106,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// two.
     ///
     /// # Errors
-    /// As [`MemoryPool::alloc`], and `BadAlignment`.
+    /// As [`MemoryPool::alloc`], and `BadAlignment`, and `AlignmentOverflow` of a hardened pool.
     pub fn alloc_aligned(&self, alignment: usize, size: usize) -> Result<NonNull<u8>, Error> {
         if alignment <= MIN_ALIGNMENT && alignment.is_power_of_two() {
             return self.alloc(size);

@@ -178,7 +178,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// metadata, and a heap of the process.
     ///
     /// # Errors
-    /// `HeapNull`, `HeapTooSmall`, `HeapWraps`, `HeapOverlaps`.
+    /// `HeapNull`, `HeapTooSmall`, `HeapWraps`, `SizeOverflow`, `HeapOverlaps`.
     ///
     /// # Safety
     /// Until the heap is removed or the pool dropped, the memory may be read and written, and nobody else
@@ -230,8 +230,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let start = NonNull::new(memory).ok_or(Error::HeapNull)?;
         let address = start.addr().get();
         // One byte less than all: the address behind the last must exist.
-        if address.checked_add(size).is_none() || size > MAX_SIZE {
+        if address.checked_add(size).is_none() {
             return Err(Error::HeapWraps { address, size });
+        }
+        if size > MAX_SIZE {
+            return Err(Error::SizeOverflow { count: 1, size });
         }
         let too_small = Error::HeapTooSmall { address, size };
         let left = size.checked_sub(taken).filter(|&left| left > 0).ok_or(too_small)?;

@@ -330,6 +330,26 @@ fn a_callback_that_runs_out_of_memory_itself_ends() {
     assert_eq!(pool.check(), Ok(()));
 }
 
+#[test]
+fn a_region_larger_than_any_heap_does_not_wrap() {
+    let pool = Pool::new();
+    for size in [MAX_SIZE + 1, usize::MAX - 16] {
+        // SAFETY: the size is refused, so that nothing is read or written.
+        let refused = unsafe { pool.add_heap(core::ptr::without_provenance_mut(16), size) };
+        assert_eq!(refused, Err(Error::SizeOverflow { count: 1, size }));
+    }
+}
+
+#[test]
+fn a_limit_that_is_reached_is_told_with_the_bytes_that_would_be_taken() {
+    let mut memory = region(60_000);
+    let pool = Pool::new();
+    add(&pool, &mut memory).unwrap();
+    pool.set_limit(Some(48));
+    let error = Error::LimitReached { size: 40, needed: 64, used: 0, limit: 48 };
+    assert_eq!(pool.alloc(40), Err(error));
+}
+
 fn count_call(_: &Pool, _: usize, [calls, ..]: Context) {
     // SAFETY: the context is the test's counter.
     unsafe { *calls.cast::<u32>() += 1 };

@@ -3,8 +3,8 @@
 use super::{Bare, Guards, Rack, Wanted, found};
 use crate::armour::{self, HEADER, MOST_UNGUARDED, PAGE, Region, Suit};
 use crate::error::Error;
-use crate::pool::MemoryPool;
 use crate::pool::heap::Request;
+use crate::pool::{MAX_SIZE, MemoryPool};
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 use spin::RelaxStrategy;
@@ -96,6 +96,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         }
         let too_large = Error::SizeOverflow { count: 1, size };
         let bytes = armour::bytes_for(size, alignment).ok_or(too_large)?;
+        if bytes > MAX_SIZE {
+            return Err(Error::AlignmentOverflow { alignment, size });
+        }
         let (request, is_guarded) = if bytes > MOST_UNGUARDED
             && let Some(guards) = self.armoury().guards
         {

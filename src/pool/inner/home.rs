@@ -201,9 +201,9 @@ impl<R: RelaxStrategy> Inner<R> {
         let heaps = self.heaps.iter().map(|heap| self.heaps.get(heap));
         let serving = heaps.filter(|heap| !heap.draining);
         // Where no heap could ever serve it, a new one would take the size at least.
-        let least = serving.filter_map(|heap| heap.least_bytes(request)).min().unwrap_or(size);
-        if least > self.budget() {
-            return Error::LimitReached { size, used: self.used, limit: self.limit };
+        let needed = serving.filter_map(|heap| heap.least_bytes(request)).min().unwrap_or(size);
+        if needed > self.budget() {
+            return Error::LimitReached { size, needed, used: self.used, limit: self.limit };
         }
         Error::OutOfMemory { size }
     }

@@ -282,6 +282,9 @@ fn a_refused_allocation_names_the_bytes_that_were_asked_for() {
         assert_eq!(pool.alloc(1 << 20), Err(Error::OutOfMemory { size: 1 << 20 }));
         let aligned = pool.alloc_aligned(1 << 20, 1000);
         assert_eq!(aligned, Err(Error::OutOfMemory { size: 1000 }));
+        let (size, alignment) = (5, 1 << 63);
+        let unheard_of = pool.alloc_aligned(alignment, size);
+        assert_eq!(unheard_of, Err(Error::AlignmentOverflow { alignment, size }));
         pool.set_limit(Some(64 << 10));
         let limited = pool.alloc(100_000);
         assert!(matches!(limited, Err(Error::LimitReached { size: 100_000, .. })));
