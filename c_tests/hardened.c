@@ -154,6 +154,22 @@ static void a_write_after_the_release_is_found(hl_pool *pool) {
     }
 }
 
+/* Also if the system had the pages back before. */
+static void a_write_to_purged_memory_is_found(hl_pool *pool) {
+    enum { SIZE = 32 * MIB };
+    CHECK_STATUS(hl_add_system_heap(pool, 4 * (size_t)SIZE), HL_OK);
+    unsigned char *block = hl_alloc(pool, SIZE);
+    CHECK(block != NULL);
+    block[4711] = 1;
+    CHECK_STATUS(hl_release(pool, block), HL_OK);
+    block[4711] = 1;
+    CHECK(hl_alloc_zeroed(pool, 1, SIZE) == block);
+    check_reported(HL_ERR_WRITTEN_AFTER_RELEASE, block + 4711);
+    CHECK(holds_only(block, SIZE, 0));
+    CHECK_STATUS(hl_release(pool, block), HL_OK);
+    CHECK_STATUS(hl_remove_heap(pool, block), HL_OK);
+}
+
 static void no_size_but_the_right_one_is_accepted(hl_pool *pool) {
     for (size_t size = 1; size < 100000; size = next_size(size)) {
         void *block = hl_alloc(pool, size);
@@ -294,6 +310,7 @@ static void a_hardened_pool(uint32_t flags) {
     a_second_release_is_refused(pool);
     memory_waits_before_it_is_used_again(pool);
     a_write_after_the_release_is_found(pool);
+    a_write_to_purged_memory_is_found(pool);
     no_size_but_the_right_one_is_accepted(pool);
     a_walk_shows_the_blocks_of_the_user(pool);
     resized_blocks_keep_their_bytes_and_their_armour(pool);

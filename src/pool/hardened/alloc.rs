@@ -112,13 +112,15 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         };
         let (block, fresh) = take(request, is_guarded).map_err(|error| error.about(size))?;
         let suit = self.suit(block);
-        if !fresh {
-            if !suit.guarded {
-                self.wipe_if_written(block);
-            } else if zeroed && let Some(guards) = self.armoury().guards {
-                // SAFETY: they are pages of the block, which is ours.
-                unsafe { guards.wipe(suit.pages()) };
-            }
+        if !suit.guarded {
+            // Fresh ones, too: what the system had back may have been somebody's, who wrote to it since.
+            self.wipe_if_written(block);
+        } else if zeroed
+            && !fresh
+            && let Some(guards) = self.armoury().guards
+        {
+            // SAFETY: they are pages of the block, which is ours.
+            unsafe { guards.wipe(suit.pages()) };
         }
         let closes = suit.guarded && self.may_close();
         // SAFETY: the block is ours, and large enough.
