@@ -78,14 +78,21 @@ static void a_write_beside_a_block_is_found(hl_pool *pool) {
     CHECK_EQUAL(reported.calls, 0);
 }
 
-/* Between the header and an aligned block lie canaries. */
+/* Before an aligned block lies its header, or canaries. */
 static void a_write_before_an_aligned_block_is_found(hl_pool *pool) {
     for (size_t alignment = 64; alignment <= 64 * KIB; alignment *= 4) {
         unsigned char *block = hl_alloc_aligned(pool, alignment, 100);
         CHECK(block != NULL && (uintptr_t)block % alignment == 0);
         CHECK_EQUAL(hl_usable_size(pool, block), 100);
-        check_wound(pool, block, block - 1, HL_ERR_UNDERRUN);
-        check_wound(pool, block, block - 40, HL_ERR_UNDERRUN);
+        for (size_t before = 1; before <= 16; before += 5) {
+            block[-before] ^= 0x5A;
+            CHECK_STATUS(hl_release(pool, block), HL_ERR_UNDERRUN);
+            check_reported(HL_ERR_UNDERRUN, block);
+            CHECK(reported.last.block == NULL || reported.last.block == block);
+            CHECK_STATUS(hl_pool_check(pool), HL_ERR_UNDERRUN);
+            block[-before] ^= 0x5A;
+            CHECK_STATUS(hl_pool_check(pool), HL_OK);
+        }
         check_wound(pool, block, block + 100, HL_ERR_OVERRUN);
         CHECK_STATUS(hl_release(pool, block), HL_OK);
     }

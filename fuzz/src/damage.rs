@@ -42,10 +42,23 @@ pub struct Damage {
     pub is_defaced: bool,
 }
 
+/// How far before a block its header begins. Its second word has the block's size in the lowest 44 bits, and the distance,
+/// in 16 bytes, in the next 16.
+fn distance_of_header(block: &Block) -> usize {
+    let is_header = |&units: &usize| {
+        let second = block.pointer.wrapping_byte_sub(units * HEADER - HEADER / 2).cast::<u64>();
+        // SAFETY: the header lies there, or nearer to the block's start than it does.
+        let word = unsafe { second.read() };
+        word & ((1 << 44) - 1) == block.size as u64 && word >> 44 & 0xffff == units as u64
+    };
+    let most = block.alignment / HEADER;
+    (1..=most).find(is_header).unwrap_or(most) * HEADER
+}
+
 impl Beside {
     /// Writes beside a live block of a pool that a program made.
     pub fn write(self, block: &Block) -> Damage {
-        let (pointer, alignment) = (block.address(), block.alignment);
+        let (pointer, distance) = (block.address(), distance_of_header(block));
         let offset = usize::from(self.offset) >> (self.magnitude % 16);
         let (before, left) = match self.place {
             Place::Behind => {
@@ -55,15 +68,15 @@ impl Beside {
                 return self.damage(start, BEHIND - offset, error, false);
             }
             Place::Before => {
-                let before = 1 + offset % alignment.min(BEFORE);
+                let before = 1 + offset % distance.min(BEFORE);
                 (before, before)
             }
             Place::Header => {
                 let into = offset % HEADER;
-                (alignment - into, HEADER - into)
+                (distance - into, HEADER - into)
             }
         };
-        let is_defaced = before > alignment - HEADER;
+        let is_defaced = before > distance - HEADER;
         let (size, offset) = if is_defaced { (0, 0) } else { (block.size, before) };
         let error = Error::Underrun { pointer, size, offset };
         self.damage(block.pointer.wrapping_byte_sub(before).cast(), left, error, is_defaced)

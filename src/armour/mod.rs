@@ -108,8 +108,8 @@ impl Key {
     }
 }
 
-/// Bytes that a block needs for `size` of the user's at a multiple of `alignment`; `None` if there are no such
-/// blocks.
+/// Bytes that a block, at any multiple of [`HEADER`], needs for `size` of the user's at a multiple of `alignment`; `None`
+/// if there are no such blocks.
 pub(crate) fn bytes_for(size: usize, alignment: usize) -> Option<usize> {
     let bytes = alignment.max(HEADER).checked_add(size)?.checked_add(TAIL)?;
     (size <= MAX_SIZE).then_some(bytes)
@@ -131,22 +131,24 @@ impl Suit {
         if self.guarded { PAGE } else { 0 }
     }
 
-    /// Where the user's bytes are to be.
+    /// Where the user's bytes are to be: at the first multiple of the alignment behind the header, or its page.
     #[inline(always)]
     pub(crate) fn place(&self, alignment: usize) -> NonNull<u8> {
         let header = self.header().cast::<u8>();
-        let at = header.addr().get();
-        let alignment = alignment.max(HEADER);
-        let start =
-            if self.guarded { (at + PAGE).next_multiple_of(alignment) } else { at + alignment };
+        let first = if self.guarded { PAGE } else { HEADER };
+        debug_assert!(header.addr().get().is_multiple_of(HEADER));
+        // What is missing to a multiple is one of `HEADER`, and for no more than that nothing, which the compiler sees.
+        let missing = (header.addr().get() + first).wrapping_neg();
+        let padding = missing & (alignment.max(HEADER) - HEADER);
         // SAFETY: the block has that many bytes: it is as large as `bytes_for` or `guarded_bytes_for` say.
-        unsafe { header.add(start - at) }
+        unsafe { header.add(first + padding) }
     }
 
     /// Puts the armour on a bare block, and says where the user's bytes are.
     ///
     /// # Safety
-    /// The block is the caller's, as large and as aligned as [`bytes_for`] or [`guarded_bytes_for`] say.
+    /// The block is the caller's, as large and as aligned as [`bytes_for`] or [`guarded_bytes_for`] say. The alignment is
+    /// a power of two.
     #[inline(always)]
     pub(crate) unsafe fn put_on(
         &self,

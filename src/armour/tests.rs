@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 
 const KEY: Key = Key { first: 0x243f_6a88_85a3_08d3, second: 0x1319_8a2e_0370_7344 };
 
@@ -55,6 +56,45 @@ fn each_byte_beside_the_users_is_watched() {
                 assert_eq!(suit.wound(&worn), None);
                 suit.block.start.write_bytes(0, len);
             }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_users_bytes_are_aligned_wherever_the_block_begins_and_all_beside_them_is_watched(
+        shift in 0..14u32, size in 0..3000usize, start in 0..2000usize, extra in 0..40usize,
+    ) {
+        let mut memory = memory();
+        let alignment = 1 << shift;
+        let len = block_for(size, alignment) + 16 * extra;
+        let suit = suit(&mut memory, 16 * start + len, false);
+        let suit = Suit { block: suit.block.from(16 * start), ..suit };
+        // SAFETY: the block is as large as it has to be, and the test's own.
+        unsafe {
+            let user = suit.put_on(size, alignment, Origin::Malloc, false);
+            let first = user.addr().get() - suit.block.start.addr().get();
+            prop_assert!(user.addr().get().is_multiple_of(alignment));
+            prop_assert!((HEADER..=alignment.max(HEADER)).contains(&first));
+            prop_assert!(suit.room(user).is_some_and(|room| room >= size));
+            user.write_bytes(0xff, size);
+            let worn = suit.look().unwrap();
+            prop_assert_eq!((worn.user, worn.size, suit.wound(&worn)), (user, size, None));
+            let (before, behind) = (HEADER..first, first + size..len);
+            let near = before.len().min(NEAR);
+            for at in before.rev().take(near).chain(behind.take(NEAR)) {
+                let byte = suit.block.start.add(at);
+                byte.write(!byte.read());
+                prop_assert!(suit.wound(&worn).is_some(), "byte {at}, the user's begin at {first}");
+                byte.write(!byte.read());
+            }
+            prop_assert_eq!(suit.wound(&worn), None);
+            prop_assert!(suit.retire(&worn));
+            suit.wipe(&worn);
+            prop_assert!(suit.take_off());
+            prop_assert_eq!(first_nonzero(suit.block), None);
+            let all = suit.block.start.sub(16 * start);
+            prop_assert_eq!(first_nonzero(Region { start: all, len: 16 * start }), None);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{Bare, Guards, Rack, Wanted, found};
 use crate::armour::{self, HEADER, MOST_UNGUARDED, PAGE, Region, Suit};
 use crate::error::Error;
 use crate::pool::heap::Request;
-use crate::pool::{MAX_SIZE, MemoryPool};
+use crate::pool::{MAX_SIZE, MIN_ALIGNMENT, MemoryPool};
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 use spin::RelaxStrategy;
@@ -108,7 +108,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             }
             (Request { size: bytes, alignment: PAGE }, true)
         } else {
-            (Request { size: bytes, alignment }, false)
+            (Request { size: bytes, alignment: MIN_ALIGNMENT }, false)
         };
         let (block, fresh) = take(request, is_guarded).map_err(|error| error.about(size))?;
         let suit = self.suit(block);

@@ -409,6 +409,35 @@ impl Live {
     }
 }
 
+#[test]
+fn an_aligned_block_needs_no_block_of_its_alignment() {
+    with_pool(&[2 << 20], |pool| {
+        let block = pool.alloc_aligned(64, 1 << 20).unwrap();
+        assert!(block.addr().get().is_multiple_of(64));
+        release(pool, block).unwrap();
+    });
+    // Each block is as far from the next multiple as it can be.
+    with_pool(&[4 << 20], |pool| {
+        for shift in 4..17 {
+            for size in [0, 1, 100, 5000, 20_000] {
+                let block = pool.alloc_aligned(1 << shift, size).unwrap();
+                assert!(block.addr().get().is_multiple_of(1 << shift));
+                // SAFETY: the block has so many bytes.
+                unsafe { block.write_bytes(1, size) };
+                pool.alloc(16).unwrap();
+                pool.check().unwrap();
+                // SAFETY: the block is live.
+                let block = unsafe { pool.resize(block, size / 2 + 10) }.unwrap();
+                assert_eq!(pool.usable_size(block), Ok(size / 2 + 10));
+                pool.check().unwrap();
+                release(pool, block).unwrap();
+            }
+        }
+        pool.check().unwrap();
+        assert_eq!(pool.stats().misuses, 0);
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
