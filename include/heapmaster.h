@@ -33,7 +33,8 @@
 
 /**
  * For hl_config.flags: the pool is hardened. Each block has a header and canaries about it, which show what was
- * written beside its bytes: its release is refused with ::HL_ERR_OVERRUN or ::HL_ERR_UNDERRUN. Released blocks are
+ * written beside its bytes, up to 4,096 bytes behind them: its release is refused with ::HL_ERR_OVERRUN or
+ * ::HL_ERR_UNDERRUN. The byte right behind is zero, so that a NUL written there shows not. Released blocks are
  * zeroed, and wait before their memory is used again; what is written to it meanwhile is told to the misuse handler
  * (::HL_ERR_WRITTEN_AFTER_RELEASE). Objects are taken at random, hl_usable_size() is what was asked for, and
  * hl_release_sized() finds every other size. A block takes at least 24 bytes more, and heaps are zeroed when they
@@ -259,7 +260,7 @@ typedef struct hl_pool_statistics {
    */
   size_t free_bytes;
   /**
-   * Bytes of the largest free block.
+   * Bytes of the largest free block. Neighbouring ones may make up a larger run.
    */
   size_t largest_free_block;
   /**
@@ -267,7 +268,7 @@ typedef struct hl_pool_statistics {
    */
   size_t live_blocks;
   /**
-   * The sum of their usable sizes.
+   * The sum of their usable sizes; of a hardened pool, of what they take with header and canaries.
    */
   size_t live_bytes;
   /**
@@ -279,11 +280,12 @@ typedef struct hl_pool_statistics {
    */
   uint64_t releases;
   /**
-   * Allocations that failed for want of memory.
+   * Allocations and resizes that failed for want of memory.
    */
   uint64_t failures;
   /**
-   * Pointers that were refused because no live block starts there.
+   * Pointers that were refused, for whatever reason, and, of a hardened pool, writes to released blocks that were
+   * found when their memory was used again.
    */
   uint64_t misuses;
   /**
@@ -330,7 +332,7 @@ typedef struct hl_heap_statistics {
    */
   size_t free_bytes;
   /**
-   * Bytes of the largest free block.
+   * Bytes of the largest free block. Neighbouring ones may make up a larger run.
    */
   size_t largest_free_block;
   /**
@@ -338,7 +340,7 @@ typedef struct hl_heap_statistics {
    */
   size_t live_blocks;
   /**
-   * The sum of their usable sizes.
+   * The sum of their usable sizes; of a hardened pool, of what they take with header and canaries.
    */
   size_t live_bytes;
   /**
@@ -549,8 +551,8 @@ hl_status hl_add_heap(struct hl_pool *pool,
 
 /**
  * Reserves up to `max_size` bytes of address space, 0 for as many as the system agrees to, and adds them to
- * the pool as a heap. Memory is committed as the heap grows, and given back as it runs empty. hl_pool_walk()
- * and every block of it give an address in its region.
+ * the pool as a heap. Memory is committed as the heap grows, and given back as it runs empty. Every block of it gives
+ * an address in its region, as does hl_pool_walk() once it has served one.
  *
  * ::HL_ERR_HEAP_TOO_SMALL below 1 MiB; ::HL_ERR_SIZE_OVERFLOW, ::HL_ERR_SYSTEM if there is no such address
  * space.
@@ -577,9 +579,10 @@ hl_status hl_remove_heap(struct hl_pool *pool,
                          void *memory);
 
 /**
- * Fills in what the pool has now. Cost: a step a heap and size class.
+ * Fills in what the pool has now. Cost: a step a heap and size class, and one a span, run and free block.
  */
-hl_status hl_pool_stats(struct hl_pool *pool, struct hl_pool_statistics *statistics);
+hl_status hl_pool_stats(struct hl_pool *pool,
+                        struct hl_pool_statistics *statistics);
 
 /**
  * Fills in what the heap that holds the address `memory`, any in its region, has now. ::HL_ERR_HEAP_UNKNOWN if none does.
@@ -590,7 +593,8 @@ hl_status hl_heap_stats(struct hl_pool *pool,
 
 /**
  * Calls `visit` for each block of the pool, live and free, in the order of their addresses, until it
- * returns false. Objects of a span are shown one by one.
+ * returns false. Objects of a span are shown one by one. A system heap that has not served a block yet has no memory,
+ * so that nothing of it is shown.
  *
  * No lock is held while it runs, so it may release, allocate and resize. What changes during the walk, by
  * it or by other threads, may be shown as it was just before.
@@ -622,9 +626,10 @@ hl_status hl_pool_map(struct hl_pool *pool,
 const char *hl_version(void);
 
 /**
- * The pool that the library has itself, the one behind malloc where that is substituted. It adds a system
- * heap to itself when it first needs one, and can't be reset or deleted. In the child of a fork it is usable
- * if no other thread was in it, or if it is the one of libheapmaster_malloc.so.
+ * The pool that the library has itself, the one behind malloc where that is substituted; sampled blocks of malloc, and,
+ * if it is hardened, those of 0 bytes are not the pool's. It adds a system heap to itself when it first needs one, and
+ * can't be reset or deleted. In the child of a fork it is usable if no other thread was in a function of the library,
+ * or if it is the one of libheapmaster_malloc.so.
  */
 struct hl_pool *hl_default_pool(void);
 

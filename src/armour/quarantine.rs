@@ -1,8 +1,9 @@
 //! Released blocks that wait before their memory is used again.
 //!
 //! A ring, first in, first out: a block leaves when there are too many behind it, or too many bytes. So memory is
-//! handed out again at the earliest when [`Quarantine::MOST_BLOCKS`] others, or [`Quarantine::MOST_BYTES`], were released since, and
-//! a pointer to it that is still used meanwhile does no harm, or shows.
+//! handed out again at the earliest when [`Quarantine::MOST_BLOCKS`] others were released since, or more than
+//! [`Quarantine::MOST_BYTES`] wait, itself among them, and a pointer to it that is still used meanwhile does no harm, or
+//! shows.
 
 use super::Region;
 

@@ -25,8 +25,8 @@ pub unsafe extern "C" fn hl_add_heap(
 }
 
 /// Reserves up to `max_size` bytes of address space, 0 for as many as the system agrees to, and adds them to
-/// the pool as a heap. Memory is committed as the heap grows, and given back as it runs empty. hl_pool_walk()
-/// and every block of it give an address in its region.
+/// the pool as a heap. Memory is committed as the heap grows, and given back as it runs empty. Every block of it gives
+/// an address in its region, as does hl_pool_walk() once it has served one.
 ///
 /// ::HL_ERR_HEAP_TOO_SMALL below 1 MiB; ::HL_ERR_SIZE_OVERFLOW, ::HL_ERR_SYSTEM if there is no such address
 /// space.

@@ -24,19 +24,20 @@ pub struct hl_pool_statistics {
     pub peak_used_bytes: usize,
     /// capacity_bytes less used_bytes.
     pub free_bytes: usize,
-    /// Bytes of the largest free block.
+    /// Bytes of the largest free block. Neighbouring ones may make up a larger run.
     pub largest_free_block: usize,
     /// Blocks that were allocated and not released.
     pub live_blocks: usize,
-    /// The sum of their usable sizes.
+    /// The sum of their usable sizes; of a hardened pool, of what they take with header and canaries.
     pub live_bytes: usize,
     /// Blocks ever allocated from the heaps that the pool has now.
     pub allocations: u64,
     /// Blocks ever released to them.
     pub releases: u64,
-    /// Allocations that failed for want of memory.
+    /// Allocations and resizes that failed for want of memory.
     pub failures: u64,
-    /// Pointers that were refused because no live block starts there.
+    /// Pointers that were refused, for whatever reason, and, of a hardened pool, writes to released blocks that were
+    /// found when their memory was used again.
     pub misuses: u64,
     /// The limit of used_bytes; 0 for none.
     pub limit: usize,
@@ -63,11 +64,11 @@ pub struct hl_heap_statistics {
     pub used_bytes: usize,
     /// capacity_bytes less used_bytes.
     pub free_bytes: usize,
-    /// Bytes of the largest free block.
+    /// Bytes of the largest free block. Neighbouring ones may make up a larger run.
     pub largest_free_block: usize,
     /// Blocks that were allocated and not released.
     pub live_blocks: usize,
-    /// The sum of their usable sizes.
+    /// The sum of their usable sizes; of a hardened pool, of what they take with header and canaries.
     pub live_bytes: usize,
     /// Number of spans.
     pub spans: usize,
@@ -93,7 +94,7 @@ pub struct hl_block_info {
 pub type hl_visit_fn =
     Option<unsafe extern "C" fn(block: *const hl_block_info, context: *mut c_void) -> bool>;
 
-/// Fills in what the pool has now. Cost: a step a heap and size class.
+/// Fills in what the pool has now. Cost: a step a heap and size class, and one a span, run and free block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_stats(
     pool: *mut hl_pool,
@@ -155,7 +156,8 @@ pub unsafe extern "C" fn hl_heap_stats(
 }
 
 /// Calls `visit` for each block of the pool, live and free, in the order of their addresses, until it
-/// returns false. Objects of a span are shown one by one.
+/// returns false. Objects of a span are shown one by one. A system heap that has not served a block yet has no memory,
+/// so that nothing of it is shown.
 ///
 /// No lock is held while it runs, so it may release, allocate and resize. What changes during the walk, by
 /// it or by other threads, may be shown as it was just before.

@@ -13,7 +13,8 @@ use core::ptr::NonNull;
 pub const HL_POOL_SINGLE_THREADED: u32 = 1;
 
 /// For hl_config.flags: the pool is hardened. Each block has a header and canaries about it, which show what was
-/// written beside its bytes: its release is refused with ::HL_ERR_OVERRUN or ::HL_ERR_UNDERRUN. Released blocks are
+/// written beside its bytes, up to 4,096 bytes behind them: its release is refused with ::HL_ERR_OVERRUN or
+/// ::HL_ERR_UNDERRUN. The byte right behind is zero, so that a NUL written there shows not. Released blocks are
 /// zeroed, and wait before their memory is used again; what is written to it meanwhile is told to the misuse handler
 /// (::HL_ERR_WRITTEN_AFTER_RELEASE). Objects are taken at random, hl_usable_size() is what was asked for, and
 /// hl_release_sized() finds every other size. A block takes at least 24 bytes more, and heaps are zeroed when they

@@ -26,19 +26,20 @@ pub struct PoolStats {
     pub peak_used_bytes: usize,
     /// Bytes in neither.
     pub free_bytes: usize,
-    /// Bytes of the largest free block.
+    /// Bytes of the largest free block. Neighbouring ones may make up a larger run.
     pub largest_free_block: usize,
     /// Blocks that were allocated and not released.
     pub live_blocks: usize,
-    /// Their usable bytes.
+    /// Their usable bytes; of a hardened pool, what they take with their armour.
     pub live_bytes: usize,
     /// Blocks ever allocated from the heaps that the pool has now.
     pub allocations: u64,
     /// Blocks ever released to them.
     pub releases: u64,
-    /// Allocations that failed for want of memory.
+    /// Allocations and resizes that failed for want of memory.
     pub failures: u64,
-    /// Pointers that were refused because no live block starts there.
+    /// Pointers that were refused, for whatever reason, and, of a hardened pool, writes to released blocks that were
+    /// found when their memory was used again.
     pub misuses: u64,
     /// The limit of `used_bytes`, if there is one.
     pub limit: Option<usize>,
@@ -62,11 +63,11 @@ pub struct HeapStats {
     pub used_bytes: usize,
     /// Bytes in neither.
     pub free_bytes: usize,
-    /// Bytes of the largest free block.
+    /// Bytes of the largest free block. Neighbouring ones may make up a larger run.
     pub largest_free_block: usize,
     /// Blocks that were allocated and not released.
     pub live_blocks: usize,
-    /// Their usable bytes.
+    /// Their usable bytes; of a hardened pool, what they take with their armour.
     pub live_bytes: usize,
     /// Number of spans.
     pub spans: usize,
