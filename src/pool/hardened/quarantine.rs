@@ -162,7 +162,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     /// Gives back what waits in quarantine, what hangs on the rack, and what is stranded.
-    pub(crate) fn empty_quarantine(&self, bare: &impl Bare) {
+    #[cfg(test)]
+    pub(super) fn empty_quarantine(&self, bare: &impl Bare) {
         self.empty_places(bare);
         self.give_back_stranded(0, usize::MAX);
     }
