@@ -528,7 +528,8 @@ const char *hl_status_message(int32_t status);
  * Sets what is called, in the whole process, for each pointer that hl_release, hl_release_sized,
  * hl_release_many, hl_resize or hl_usable_size refuses; NULL removes it. There is one handler. It runs in the thread
  * that made the call, with no lock held, before the call returns its status. It is called as well when a hardened
- * pool finds, while it allocates, that something wrote to memory that had been released.
+ * pool finds, while it allocates, that something wrote to memory that had been released. Calls that other threads have
+ * under way may still call the handler that was set before, after this has returned.
  */
 void hl_set_misuse_handler(hl_misuse_fn handler,
                            void *context);
@@ -647,7 +648,8 @@ hl_status hl_pool_set_limit(struct hl_pool *pool,
  *
  * The callback runs in the thread that made the call, with no lock held: it may release and allocate. At most four
  * callbacks of a pool run at once; an allocation that would call one more fails without, and that free bytes have
- * fallen is told by the next that takes some.
+ * fallen is told by the next that takes some. Calls that other threads have under way may still call the callback
+ * that was set before, after this has returned.
  */
 hl_status hl_pool_set_low_memory_callback(struct hl_pool *pool,
                                           size_t threshold,
@@ -659,7 +661,8 @@ hl_status hl_pool_set_low_memory_callback(struct hl_pool *pool,
  * allocation to be tried again; up to eight times for one request. NULL removes it.
  *
  * The callback runs in the thread that allocates, with no lock held: it may use the pool. At most four
- * callbacks of a pool run at once; an allocation that would call one more fails without.
+ * callbacks of a pool run at once; an allocation that would call one more fails without. Calls that other threads have
+ * under way may still call the callback that was set before, after this has returned.
  */
 hl_status hl_pool_set_grow_callback(struct hl_pool *pool,
                                     hl_grow_fn callback,

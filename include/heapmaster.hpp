@@ -307,7 +307,7 @@ public:
     void set_limit(std::size_t bytes) const { detail::require(hl_pool_set_limit(handle_, bytes)); }
 
     /// hl_pool_set_low_memory_callback(): `callback(pool_ref, std::size_t free_bytes)` must not throw, and
-    /// lives as long as it is set.
+    /// lives until another is set and the calls have returned that other threads had under way.
     template <class Callback>
     void set_low_memory_callback(std::size_t threshold, Callback &callback) const;
 
@@ -317,7 +317,7 @@ public:
     }
 
     /// hl_pool_set_grow_callback(): `callback(pool_ref, std::size_t needed)`, true if it added a heap, must not
-    /// throw, and lives as long as it is set.
+    /// throw, and lives until another is set and the calls have returned that other threads had under way.
     template <class Callback>
     void set_grow_callback(Callback &callback) const;
 

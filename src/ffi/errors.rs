@@ -216,7 +216,8 @@ fn meaning(status: Status) -> &'static CStr {
 /// Sets what is called, in the whole process, for each pointer that hl_release, hl_release_sized,
 /// hl_release_many, hl_resize or hl_usable_size refuses; NULL removes it. There is one handler. It runs in the thread
 /// that made the call, with no lock held, before the call returns its status. It is called as well when a hardened
-/// pool finds, while it allocates, that something wrote to memory that had been released.
+/// pool finds, while it allocates, that something wrote to memory that had been released. Calls that other threads have
+/// under way may still call the handler that was set before, after this has returned.
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_set_misuse_handler(handler: hl_misuse_fn, context: *mut c_void) {
     *HANDLER.lock() = Handler { function: handler, context };

@@ -29,7 +29,8 @@ pub unsafe extern "C" fn hl_pool_set_limit(pool: *mut hl_pool, bytes: usize) -> 
 ///
 /// The callback runs in the thread that made the call, with no lock held: it may release and allocate. At most four
 /// callbacks of a pool run at once; an allocation that would call one more fails without, and that free bytes have
-/// fallen is told by the next that takes some.
+/// fallen is told by the next that takes some. Calls that other threads have under way may still call the callback
+/// that was set before, after this has returned.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_set_low_memory_callback(
     pool: *mut hl_pool,
@@ -50,7 +51,8 @@ pub unsafe extern "C" fn hl_pool_set_low_memory_callback(
 /// allocation to be tried again; up to eight times for one request. NULL removes it.
 ///
 /// The callback runs in the thread that allocates, with no lock held: it may use the pool. At most four
-/// callbacks of a pool run at once; an allocation that would call one more fails without.
+/// callbacks of a pool run at once; an allocation that would call one more fails without. Calls that other threads have
+/// under way may still call the callback that was set before, after this has returned.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_set_grow_callback(
     pool: *mut hl_pool,

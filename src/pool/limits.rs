@@ -96,7 +96,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// while it runs.
     ///
     /// # Safety
-    /// From any thread that uses the pool, `function` may be called with `context`, until another one is set.
+    /// From any thread that uses the pool, `function` may be called with `context`, until another one is set and
+    /// the calls that were under way then have returned.
     pub unsafe fn set_low_memory_callback(
         &self,
         threshold: usize,
@@ -111,7 +112,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// is held while it runs.
     ///
     /// # Safety
-    /// From any thread that uses the pool, `function` may be called with `context`, until another one is set.
+    /// From any thread that uses the pool, `function` may be called with `context`, until another one is set and
+    /// the calls that were under way then have returned.
     pub unsafe fn set_grow_callback(&self, function: Option<GrowFn<R>>, context: Context) {
         self.lock().grow = function.map(|function| Callback { function, context });
     }
