@@ -101,6 +101,10 @@ static void memory_with_a_handle_is_nobody_elses(void) {
              (void *)region, SIZE / 2, (void *)(region + 1));
     CHECK(strcmp(hl_last_error_message(), expected) == 0);
 
+    /* What is no heap's was never handed out. */
+    CHECK_STATUS(hl_release(other, pool), HL_ERR_NOT_IN_POOL);
+    CHECK_STATUS(hl_release(other, first), HL_ERR_OTHER_POOL);
+
     /* A handle would be written to another pool's block otherwise. */
     CHECK_FAILS(hl_pool_new_in(region + 1 + SIZE / 2 - 64, 8192), HL_ERR_HEAP_OVERLAPS, EINVAL);
     CHECK_STATUS(hl_pool_check(pool), HL_OK);

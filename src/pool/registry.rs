@@ -17,17 +17,18 @@ use spin::mutex::{SpinMutex, SpinMutexGuard};
 /// A heap as the registry knows it; it lies in the heap's metadata, beside the heap.
 pub(super) struct Entry {
     next: Option<NonNull<Entry>>,
-    /// The region, as it was handed in: from when it is registered.
+    /// Where the region begins that was handed in: from when it is registered. A handle may lie before the heap.
     start: usize,
-    size: usize,
+    /// The rest of the region.
+    heap: Range<usize>,
     /// Where the heap's granules lie in it. What lies beside them is metadata.
     granules: Range<usize>,
 }
 
 impl Entry {
-    /// Of a heap whose granules lie there.
-    pub(super) fn new(granules: Range<usize>) -> Entry {
-        Entry { next: None, start: 0, size: 0, granules }
+    /// Of a heap that lies there, as do its granules.
+    pub(super) fn new(heap: Range<usize>, granules: Range<usize>) -> Entry {
+        Entry { next: None, start: heap.start, heap, granules }
     }
 }
 
@@ -70,10 +71,11 @@ impl Registry {
         let end = start + size;
         let mut before = None;
         while let Some(at) = *self.link(before) {
-            let &mut Entry { start: other, size: other_size, ref granules, .. } = self.get(at);
-            let apart = end <= other || other + other_size <= start;
+            let &mut Entry { start: other, ref heap, ref granules, .. } = self.get(at);
+            let apart = end <= other || heap.end <= start;
             let inside = granules.start <= start && end <= granules.end;
             if !apart && !inside {
+                let other_size = heap.end - other;
                 return Err(Error::HeapOverlaps { address: start, size, other, other_size });
             }
             before = Some(at);
@@ -102,7 +104,7 @@ pub(super) unsafe fn enter<R: RelaxStrategy, T>(
     if let Some(entry) = entry {
         let next = registry.first.replace(entry);
         let entry = registry.get(entry);
-        (entry.next, entry.start, entry.size) = (next, start, size);
+        (entry.next, entry.start) = (next, start);
     }
     Ok(heap)
 }
@@ -127,7 +129,7 @@ pub(super) fn holds<R: RelaxStrategy>(address: usize) -> bool {
     let mut before = None;
     while let Some(at) = *registry.link(before) {
         let entry = registry.get(at);
-        if address.wrapping_sub(entry.start) < entry.size {
+        if entry.heap.contains(&address) {
             return true;
         }
         before = Some(at);

@@ -223,7 +223,8 @@ impl Heap {
                 slab
             });
             let at = first.addr().get();
-            metadata.add(parts.entry).cast().write(Entry::new(at..at + (granules << shift)));
+            let entry = Entry::new(start..start + size, at..at + (granules << shift));
+            metadata.add(parts.entry).cast().write(entry);
             heap.write(Heap {
                 links: Links::default(),
                 start,
