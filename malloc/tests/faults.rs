@@ -52,10 +52,10 @@ mod every_refused_call_is_survived {
         check("madvise", 32, "");
     }
 
-    /// By the thread that purges.
+    /// Of a heap's metadata, of the stack of the thread that purges, and by that.
     #[test]
     fn madvise_of_decay() {
-        check("madvise", 1, "decay");
+        check("madvise", 3, "decay");
     }
 
     /// Which makes the thread that purges.
