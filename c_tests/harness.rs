@@ -106,13 +106,13 @@ pub fn static_library(name: &str) -> PathBuf {
 /// The names that leave `lib<name>.so`, without their versions.
 #[track_caller]
 pub fn exported_symbols(name: &str) -> BTreeSet<String> {
-    dynamic_symbols(name, "--defined-only", &[])
+    dynamic_symbols(name, "--defined-only")
 }
 
-/// The names that `lib<name>.so` takes from elsewhere and can't do without, without their versions.
+/// The names that `lib<name>.so` takes from elsewhere, without their versions.
 #[track_caller]
 pub fn imported_symbols(name: &str) -> BTreeSet<String> {
-    dynamic_symbols(name, "--undefined-only", &["U"])
+    dynamic_symbols(name, "--undefined-only")
 }
 
 /// The names that are to leave `lib<name>.so`.
@@ -124,13 +124,9 @@ pub fn listed_symbols(name: &str) -> BTreeSet<String> {
 }
 
 #[track_caller]
-fn dynamic_symbols(name: &str, which: &str, kinds: &[&str]) -> BTreeSet<String> {
+fn dynamic_symbols(name: &str, which: &str) -> BTreeSet<String> {
     let nm = Run::new("nm").args(["-D", "--format=posix", which]).arg(shared_library(name));
-    let name = |line: &str| {
-        let (name, rest) = line.split_once(' ')?;
-        let is_it = kinds.is_empty() || kinds.iter().any(|kind| rest.starts_with(kind));
-        is_it.then(|| name.split('@').next().map(str::to_owned))?
-    };
+    let name = |line: &str| line.split([' ', '@']).next().map(str::to_owned);
     nm.succeed().stdout.lines().filter_map(name).collect()
 }
 

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! is assembly, and what is hard about it is Rust: [`out_of_memory`] only answers what to call, a new-handler or
-//! the `std::__throw_bad_alloc` of the C++ runtime, or what does the same, and has returned before that runs. The `nothrow` forms catch
+//! the `std::__throw_bad_alloc` of the C++ runtime, and has returned before that runs. The `nothrow` forms catch
 //! everything. They have a personality routine of their own, [`catch_all`], so that they need no C++ runtime
 //! for that.
 //!
@@ -30,7 +30,7 @@ mod machine;
 use crate::c;
 use crate::misuse::refused;
 use crate::replaced::operators_are_ours;
-use crate::runtime::{self, Context, Exception, Throw, Thrower, Unwinder};
+use crate::runtime::{self, Context, Exception, Thrower, Unwinder};
 use crate::settings::{CHECK_SIZES, HARDENED};
 use crate::text::say;
 use core::arch::naked_asm;
@@ -184,25 +184,16 @@ extern "C" fn check_aligned_size(block: *mut c_void, size: usize, alignment: usi
 /// What to call before the next attempt. It throws, unless it thinks that the attempt may succeed.
 #[cold]
 extern "C" fn out_of_memory() -> Thrower {
-    runtime::new_handler().unwrap_or_else(throw_bad_alloc)
+    runtime::new_handler().or_else(runtime::throw_bad_alloc).unwrap_or(no_runtime)
 }
 
 /// The same; but no handler can make a wrong alignment right.
 #[cold]
 extern "C" fn out_of_memory_aligned(alignment: usize) -> Thrower {
-    if alignment.is_power_of_two() { out_of_memory() } else { throw_bad_alloc() }
-}
-
-fn throw_bad_alloc() -> Thrower {
-    let by_hand = || Throw::can_be().then_some(machine::throw_by_hand as Thrower);
-    runtime::throw_bad_alloc().or_else(by_hand).unwrap_or(no_runtime)
-}
-
-/// What [`machine::throw_by_hand`] throws, which is called only if there can be such a one.
-extern "C" fn prepare_throw(place: *mut Throw) {
-    if let Some(throw) = Throw::new() {
-        // SAFETY: the place is the caller's.
-        unsafe { place.write(throw) };
+    if alignment.is_power_of_two() {
+        out_of_memory()
+    } else {
+        runtime::throw_bad_alloc().unwrap_or(no_runtime)
     }
 }
 

@@ -9,35 +9,10 @@ use core::ffi::{CStr, c_int, c_void};
 use core::mem::transmute;
 use core::ptr::NonNull;
 
-// Looked up all the same; but of what a program has inside its linker makes known only what libraries refer to.
-core::arch::global_asm!(
-    ".weak _ZSt15get_new_handlerv",
-    ".weak _ZSt17__throw_bad_allocv",
-    ".weak _ZTVSt9bad_alloc",
-    ".weak _ZTISt9bad_alloc",
-    ".weak _ZNSt9bad_allocD1Ev",
-    ".weak __cxa_allocate_exception",
-    ".weak __cxa_throw",
-    ".weak __cxa_begin_catch",
-    ".weak __cxa_end_catch",
-    ".pushsection .data.rel.ro.heapmaster_runtime, \"awR\", @progbits",
-    ".balign 8",
-    ".8byte _ZSt15get_new_handlerv",
-    ".8byte _ZSt17__throw_bad_allocv",
-    ".8byte _ZTVSt9bad_alloc",
-    ".8byte _ZTISt9bad_alloc",
-    ".8byte _ZNSt9bad_allocD1Ev",
-    ".8byte __cxa_allocate_exception",
-    ".8byte __cxa_throw",
-    ".8byte __cxa_begin_catch",
-    ".8byte __cxa_end_catch",
-    ".popsection",
-);
-
 /// A function that takes and returns nothing, but may throw: a `std::new_handler` among others.
 pub(crate) type Thrower = unsafe extern "C-unwind" fn();
 
-/// An exception, as the runtime or the unwinder knows it.
+/// An exception on its way, as the unwinder knows it.
 pub(crate) type Exception = *mut c_void;
 
 /// The state of the unwinder at one frame.
@@ -63,48 +38,6 @@ pub(crate) fn throw_bad_alloc() -> Option<Thrower> {
     // SAFETY: this is what the name stands for: `void std::__throw_bad_alloc()`.
     Some(unsafe { transmute::<NonNull<c_void>, Thrower>(throw) })
 }
-
-/// What `throw std::bad_alloc()` is made of: a program that has the runtime inside may have no function for it.
-#[repr(C)]
-pub(crate) struct Throw {
-    exception: Exception,
-    kind: NonNull<c_void>,
-    destructor: NonNull<c_void>,
-    /// Takes those three.
-    throw: NonNull<c_void>,
-}
-
-impl Throw {
-    /// One with an exception; `None` if the runtime has not all that it takes.
-    pub(crate) fn new() -> Option<Self> {
-        if !Self::can_be() {
-            return None;
-        }
-        let table = find(TABLE)?.cast::<usize>();
-        let allocate = find(ALLOCATE)?;
-        // SAFETY: this is what the names stand for in the Itanium C++ ABI: an object of `std::bad_alloc` is a pointer to
-        // its table of functions, which begin behind two words.
-        let exception = unsafe {
-            let allocate: unsafe extern "C" fn(usize) -> Exception = transmute(allocate);
-            let exception = allocate(size_of::<usize>());
-            exception.cast::<NonNull<usize>>().write(table.add(2));
-            exception
-        };
-        let [kind, destructor, throw] = [find(KIND)?, find(DESTRUCTOR)?, find(THROW)?];
-        Some(Self { exception, kind, destructor, throw })
-    }
-
-    /// Whether the runtime has all that it takes.
-    pub(crate) fn can_be() -> bool {
-        [TABLE, ALLOCATE, KIND, DESTRUCTOR, THROW].iter().all(|name| find(name).is_some())
-    }
-}
-
-const TABLE: &CStr = c"_ZTVSt9bad_alloc";
-const KIND: &CStr = c"_ZTISt9bad_alloc";
-const DESTRUCTOR: &CStr = c"_ZNSt9bad_allocD1Ev";
-const ALLOCATE: &CStr = c"__cxa_allocate_exception";
-const THROW: &CStr = c"__cxa_throw";
 
 /// Ends an exception as `catch (...) {}` does.
 ///

@@ -95,11 +95,6 @@ fn loaded_by_dlopen_it_is_a_second_allocator() {
 }
 
 #[test]
-fn operator_new_throws_by_a_runtime_inside_the_program() {
-    linked("malloc_runtime_inside.cpp", &["-static-libstdc++"]).succeed();
-}
-
-#[test]
 fn operator_new_without_a_cpp_runtime_says_so_and_aborts() {
     for run in [linked("malloc_plugin.c", &[]), preloaded("malloc_plugin.c", &[])] {
         let outcome = run.finish();

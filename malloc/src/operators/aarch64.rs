@@ -128,30 +128,6 @@ pub(super) extern "C-unwind" fn caught() {
     )
 }
 
-/// Throws what [`prepare_throw`] prepares, by a jump: no frame is left for the exception to pass.
-#[unsafe(naked)]
-pub(super) unsafe extern "C-unwind" fn throw_by_hand() {
-    naked_asm!(
-        ".cfi_startproc",
-        "stp x29, x30, [sp, #-48]!", // Four words behind them.
-        ".cfi_def_cfa_offset 48",
-        ".cfi_offset x29, -48",
-        ".cfi_offset x30, -40",
-        "mov x29, sp",
-        "add x0, sp, #16",
-        "bl {prepare_throw}",
-        "ldp x0, x1, [sp, #16]",
-        "ldp x2, x3, [sp, #32]",
-        "ldp x29, x30, [sp], #48",
-        ".cfi_restore x29",
-        ".cfi_restore x30",
-        ".cfi_def_cfa_offset 0",
-        "br x3",
-        ".cfi_endproc",
-        prepare_throw = sym prepare_throw,
-    )
-}
-
 /// Does what another operator does, that of the program if it has one: the linker sends the branch through its
 /// procedure linkage table.
 macro_rules! forwarding {
@@ -309,5 +285,5 @@ pub(super) use {
     sized, sized_aligned,
 };
 
-use super::{drop_exception, prepare_throw};
+use super::drop_exception;
 use core::arch::naked_asm;

@@ -111,27 +111,6 @@ pub(super) extern "C-unwind" fn caught() {
     )
 }
 
-/// Throws what [`prepare_throw`] prepares, by a jump: no frame is left for the exception to pass.
-#[unsafe(naked)]
-pub(super) unsafe extern "C-unwind" fn throw_by_hand() {
-    naked_asm!(
-        ".cfi_startproc",
-        "sub rsp, 40", // Four words, and the alignment of rsp.
-        ".cfi_adjust_cfa_offset 40",
-        "mov rdi, rsp",
-        "call {prepare_throw}",
-        "mov rdi, [rsp]",
-        "mov rsi, [rsp + 8]",
-        "mov rdx, [rsp + 16]",
-        "mov rax, [rsp + 24]",
-        "add rsp, 40",
-        ".cfi_adjust_cfa_offset -40",
-        "jmp rax",
-        ".cfi_endproc",
-        prepare_throw = sym prepare_throw,
-    )
-}
-
 /// Does what another operator does, that of the program if it has one: hence through the global offset table.
 macro_rules! forwarding {
     ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
@@ -267,5 +246,5 @@ pub(super) use {
     sized, sized_aligned,
 };
 
-use super::{drop_exception, prepare_throw};
+use super::drop_exception;
 use core::arch::naked_asm;
