@@ -15,8 +15,8 @@ use spin::RelaxStrategy;
 /// Waits for a lock by giving the processor away after a short spin: whoever holds the lock may be waiting
 /// for it.
 ///
-/// Now and then it sleeps: to yield is nothing where whoever holds the lock has a lower priority, as beside a real-time
-/// thread.
+/// A real-time thread sleeps instead: it may yield for ever to whoever holds the lock and has a lower priority. So do
+/// others now and then, since a thread that is to run only where nothing else does may hold it.
 #[derive(Debug)]
 pub struct YieldAfterSpin;
 
@@ -33,7 +33,8 @@ impl RelaxStrategy for YieldAfterSpin {
         for _ in 0..SPINS {
             core::hint::spin_loop();
         }
-        if WAITS.fetch_add(1, Ordering::Relaxed) % WAITS_TO_A_SLEEP == WAITS_TO_A_SLEEP - 1 {
+        let waits = WAITS.fetch_add(1, Ordering::Relaxed) + 1;
+        if waits.is_multiple_of(WAITS_TO_A_SLEEP) || thread::is_real_time() {
             thread::sleep(SLEEP);
         } else {
             // SAFETY: it has no preconditions.

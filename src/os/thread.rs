@@ -12,9 +12,10 @@ use core::time::Duration;
 /// Bytes of its stack, which has a guard page besides.
 const STACK: usize = 32 << 10;
 
-/// What a thread of a program shares with the others, but for its directories: a program can change its mount namespace
-/// only while no thread shares them.
+/// What a thread of a program shares with the others. Directories, too: with those of its own it would keep what the
+/// program has left, by `chdir` or `chroot`.
 const FLAGS: libc::c_int = libc::CLONE_VM
+    | libc::CLONE_FS
     | libc::CLONE_FILES
     | libc::CLONE_SIGHAND
     | libc::CLONE_THREAD
@@ -89,18 +90,25 @@ fn mask_signals(blocked: &u64, before: Option<&mut u64>) {
     unsafe { raw::call(libc::SYS_rt_sigprocmask, arguments) };
 }
 
-/// Has the calling thread, of our own, neither keep the directory that the program was in from being unmounted, nor run
-/// before the program as a real-time thread would, or never, as one that started it may.
+/// Has the calling thread, of our own, not run before the program as a real-time thread would, or never, as one that
+/// started it may.
 pub(crate) fn settle() {
     let priority = libc::sched_param { sched_priority: 0 };
-    // SAFETY: the path ends in a NUL, and the struct is what the call wants. If the system refuses, all stays as it is.
+    // SAFETY: the struct is what the call wants. If the system refuses, all stays as it is.
     unsafe {
-        raw::call(libc::SYS_chdir, [c"/".as_ptr().addr()]);
         if raw::call(libc::SYS_sched_getscheduler, [0]) != libc::SCHED_OTHER as isize {
             let arguments = [0, libc::SCHED_OTHER as usize, from_ref(&priority).addr()];
             raw::call(libc::SYS_sched_setscheduler, arguments);
         }
     }
+}
+
+/// Whether the calling thread is a real-time one.
+pub(crate) fn is_real_time() -> bool {
+    const REAL_TIME: [libc::c_int; 3] = [libc::SCHED_FIFO, libc::SCHED_RR, libc::SCHED_DEADLINE];
+    // SAFETY: it has no preconditions.
+    let policy = unsafe { raw::call(libc::SYS_sched_getscheduler, [0]) };
+    REAL_TIME.contains(&(policy as libc::c_int & !libc::SCHED_RESET_ON_FORK))
 }
 
 /// Makes the calling thread sleep.

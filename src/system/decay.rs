@@ -2,8 +2,8 @@
 //!
 //! A round comes every [`TICK`] and purges what has been free since the one before, so pages that are used
 //! again soon stay, and those of a program that does nothing are back after two rounds, or after four if they are in a
-//! thread's stash at first. The thread starts with a release that leaves [`WORTH`] bytes free or in stashes, and ends
-//! when there are fewer.
+//! thread's stash at first. The thread starts with a release that leaves [`WORTH`] bytes free, or in places of
+//! stashes that it will not be told of again, and ends when there are fewer.
 //!
 //! It holds the pool's lock for a few dozen system calls at a time, and shares nothing else with the
 //! program. While it lives a process has one thread more, which libc does not know: see `os::thread`.
