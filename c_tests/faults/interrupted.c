@@ -4,7 +4,9 @@
  */
 #include "../malloc_check.h"
 
+#include <dlfcn.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
@@ -25,6 +27,34 @@ static void allocate(void) {
     for (size_t i = 0; i < BLOCKS; i++) {
         free(blocks[i]);
     }
+}
+
+enum { HEAP = 64 << 20 };
+
+static void *heap;
+static void *pool;
+static int (*add_heap)(void *, void *, size_t);
+static int (*remove_heap)(void *, void *);
+
+/* Most of the time with the lock that all pools share. */
+static void add_and_remove_a_heap(void) {
+    CHECK_EQUAL(add_heap(pool, heap, HEAP), 0);
+    CHECK_EQUAL(remove_heap(pool, heap), 0);
+}
+
+static void *function(const char *name) {
+    void *found = dlsym(RTLD_DEFAULT, name);
+    CHECK(found != NULL);
+    return found;
+}
+
+static void make_a_pool(void) {
+    heap = mmap(NULL, HEAP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(heap != MAP_FAILED);
+    pool = ((void *(*)(void))function("hl_pool_new"))();
+    CHECK(pool != NULL);
+    add_heap = (int (*)(void *, void *, size_t))function("hl_add_heap");
+    remove_heap = (int (*)(void *, void *))function("hl_remove_heap");
 }
 
 static void end(int signal) {
@@ -68,10 +98,14 @@ static void fork_here(int signal) {
 }
 
 static void by_fork(void) {
+    make_a_pool();
     signal(SIGALRM, fork_here);
     start_timer(1000);
     while (forks < 5 * ROUNDS) {
         allocate();
+    }
+    while (forks < 10 * ROUNDS) {
+        add_and_remove_a_heap();
     }
     signal(SIGALRM, SIG_IGN);
     /* The parent has all its locks, and so has a child that is forked where it may allocate. */

@@ -18,7 +18,7 @@ static WITHOUT_LOCKS: AtomicU32 = AtomicU32::new(0);
 /// In a program with a single thread, apart from ours, one that a thread of the program has is the caller's own: a signal
 /// handler forks that has interrupted us. Nobody would ever release it, so none is taken then, and the child may do what
 /// it may in a handler: no more than the handler itself, which does not allocate. If it goes on where the handler
-/// returns, it has the locks that were taken there.
+/// returns, it has the locks that were taken there, and waits for ever for what our thread had.
 pub fn before_fork(has_single_thread: bool) {
     if has_single_thread && is_in_use() {
         WITHOUT_LOCKS.fetch_add(1, Relaxed);
@@ -32,12 +32,13 @@ pub fn before_fork(has_single_thread: bool) {
     sampled::before_fork();
 }
 
-/// Whether a thread of the program has one of the locks; the registry's is not held without one of a pool's.
+/// Whether a thread of the program has one of the locks.
 fn is_in_use() -> bool {
     caches::is_locked()
         || spot::is_locked()
         || default_pool().is_in_use()
         || untouchable_pools().iter().any(MemoryPool::is_in_use)
+        || MemoryPool::is_registry_locked()
         || sampled::is_locked()
 }
 

@@ -44,6 +44,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.growth.is_the_programs() || self.inner.is_the_programs()
     }
 
+    /// Whether somebody has the registry's lock.
+    pub(crate) fn is_registry_locked() -> bool {
+        registry::is_locked()
+    }
+
     /// Takes the pool's locks alone.
     pub(crate) fn lock_for_fork(&self) {
         core::mem::forget(self.growth.lock());

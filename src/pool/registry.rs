@@ -41,6 +41,11 @@ unsafe impl Send for Registry {}
 
 static REGISTRY: SpinMutex<Registry> = SpinMutex::new(Registry { first: None });
 
+/// Whether somebody has the lock.
+pub(super) fn is_locked() -> bool {
+    REGISTRY.is_locked()
+}
+
 fn lock<R: RelaxStrategy>() -> SpinMutexGuard<'static, Registry> {
     loop {
         if let Some(guard) = REGISTRY.try_lock() {
