@@ -51,9 +51,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         }
         self.lock().trim()
     }
-}
 
-impl<R: RelaxStrategy> MemoryPool<R> {
     /// Makes a part of a block read as zero, by giving its pages back to the system if it has at least so many bytes
     /// that this is `worth_purging`. The lock is not held meanwhile.
     ///

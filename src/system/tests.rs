@@ -44,3 +44,20 @@ fn where_free_pages_decay_a_release_purges_in_proportion_to_what_it_releases() {
         assert!(left <= 514 * MIB + 2 * size, "{left} bytes are left");
     }
 }
+
+#[test]
+fn memory_that_the_system_does_not_take_back_keeps_no_other_from_it() {
+    static REFUSING: Backing = Backing {
+        purge: |address, _| !(address.addr().get() / (16 * MIB)).is_multiple_of(8),
+        ..COUNTING
+    };
+    let pool = MemoryPool::new();
+    let reservation = reserve(4 << 30).unwrap();
+    // SAFETY: it has just been reserved, is nobody else's, and is given back with the heap.
+    unsafe { pool.add_reservation(reservation, &REFUSING) }.unwrap();
+    let blocks: Vec<_> = (0..1400).map(|_| pool.alloc(MIB).unwrap()).collect();
+    // SAFETY: the blocks are live, and nobody uses them.
+    blocks.into_iter().for_each(|block| unsafe { pool.release(block) }.unwrap());
+    let left = pool.trim();
+    assert!(left <= 520 * MIB, "{left} bytes are left");
+}

@@ -195,8 +195,8 @@ impl Heap {
     }
 
     /// # Safety
-    /// `metadata` has bytes for the `parts` of that many granules, zeroed but for the descriptors, `first` is at a multiple of the
-    /// granule, and both are the heap's alone.
+    /// `metadata` has bytes for the `parts` of that many granules, zeroed but for the descriptors, `first` is at a multiple
+    /// of the granule, and both are the heap's alone.
     unsafe fn at(
         metadata: NonNull<u8>,
         parts: Parts,

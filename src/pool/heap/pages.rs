@@ -98,32 +98,30 @@ impl Heap {
         if purgeable <= self.purge_above.max(most) {
             return;
         }
-        if decays {
-            self.purge_excess(purgeable - most);
+        // What the system refuses it would refuse again.
+        let is_refused = if decays {
+            !self.purge_excess(purgeable - most)
         } else {
             self.purge();
-        }
-        // What the system refuses it would refuse again.
-        let left = self.bytes(self.buddy.purgeable());
-        let is_refused = if decays { left == purgeable } else { left > 0 };
-        self.purge_above = if is_refused { left + purgeable } else { 0 };
+            self.purgeable() > 0
+        };
+        self.purge_above = if is_refused { self.purgeable() + purgeable } else { 0 };
     }
 
     /// Purges about `bytes`, and a little more: that a single release waits for hundreds of MiB is what nobody expects.
+    /// False if the system refuses most of what there is.
     #[cold]
-    fn purge_excess(&mut self, bytes: usize) {
+    fn purge_excess(&mut self, bytes: usize) -> bool {
         const MORE: usize = 1 << 20;
-        let mut left = self.granules_in(bytes + MORE);
+        let (wanted, mut purged, mut ends) = (self.granules_in(bytes + MORE), 0, 0);
         // It goes on where it was, and begins anew at the end: a step a free block each time would be many.
-        for _ in 0..2 {
+        while purged < wanted && ends < 2 {
             let mut sweep = self.excess;
-            left = left.saturating_sub(self.purge_some(&mut sweep, left));
-            if !sweep.is_over() {
-                self.excess = sweep;
-                return;
-            }
-            self.excess = Sweep::default();
+            purged += self.purge_some(&mut sweep, wanted - purged);
+            ends += u32::from(sweep.is_over());
+            self.excess = if sweep.is_over() { Sweep::default() } else { sweep };
         }
+        purged >= wanted
     }
 
     /// Whether somebody will purge so many bytes, soon, if they stay free.
