@@ -129,7 +129,7 @@ impl Suit {
         header.tag.store(0, Relaxed);
         // Release: whoever finds what is written now does not find the tag of before (see `look_twice`).
         fence(Release);
-        let (before, behind) = self.canaries(user, size, is_far);
+        let (before, behind) = self.canaries(user, size, is_far, is_closed);
         let canary = self.key.canary(tag);
         // SAFETY: all of them lie in the block, beside the user's bytes; of one that is not guarded a tail is left.
         unsafe {

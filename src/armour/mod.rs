@@ -192,12 +192,18 @@ impl Suit {
 
     /// What is to be filled with canaries before and behind the user's bytes.
     #[inline(always)]
-    fn canaries(&self, user: NonNull<u8>, size: usize, is_far: bool) -> (Region, Region) {
+    fn canaries(
+        &self,
+        user: NonNull<u8>,
+        size: usize,
+        is_far: bool,
+        is_closed: bool,
+    ) -> (Region, Region) {
         let first = self.header().addr().get() + header_len(is_far);
         let start = user.addr().get();
         let before = (start - first).min(NEAR);
         let end = start + size;
-        let limit = if self.guarded {
+        let limit = if self.guarded && is_closed {
             end.next_multiple_of(PAGE)
         } else {
             self.block.start.addr().get() + self.block.len

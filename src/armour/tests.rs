@@ -60,6 +60,27 @@ fn each_byte_beside_the_users_is_watched() {
     }
 }
 
+#[test]
+fn a_guarded_block_is_watched_behind_its_last_page_where_the_next_is_not_closed() {
+    const SIZE: usize = 2 * PAGE;
+    let mut memory = memory();
+    let suit = suit(&mut memory, 8 * PAGE, true);
+    for (is_closed, watched) in [(false, NEAR), (true, 0)] {
+        // SAFETY: the block is as large as it has to be, and the test's own.
+        unsafe {
+            let user = suit.put_on(SIZE, 16, Origin::Malloc, is_closed);
+            let worn = suit.look().unwrap();
+            for at in 0..2 * PAGE {
+                let byte = user.add(SIZE + at);
+                byte.write(byte.read() ^ 0x41);
+                let expected = (at < watched).then_some(Wound::Behind(at));
+                assert_eq!(suit.wound(&worn), expected, "byte {at}, closed: {is_closed}");
+                byte.write(byte.read() ^ 0x41);
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn the_users_bytes_are_aligned_wherever_the_block_begins_and_all_beside_them_is_watched(

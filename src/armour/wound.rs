@@ -20,7 +20,7 @@ impl Suit {
     /// The block is live, worn like this, and nobody releases it meanwhile.
     #[inline(always)]
     pub(crate) unsafe fn wound(&self, worn: &Worn) -> Option<Wound> {
-        let (before, behind) = self.canaries(worn.user, worn.size, worn.is_far);
+        let (before, behind) = self.canaries(worn.user, worn.size, worn.is_far, worn.is_closed);
         let word = self.key.canary(worn.tag);
         // SAFETY: both lie in the block.
         unsafe {
@@ -37,7 +37,7 @@ impl Suit {
     /// As for [`Suit::wound`].
     #[inline(always)]
     pub(crate) unsafe fn is_wounded_behind(&self, worn: &Worn) -> bool {
-        let (_, behind) = self.canaries(worn.user, worn.size, false);
+        let (_, behind) = self.canaries(worn.user, worn.size, false, false);
         let canary = Canary { word: self.key.canary(worn.tag), ends_strings: true };
         // SAFETY: it lies in the block, and has the bytes of the tail.
         unsafe {

@@ -1,5 +1,6 @@
 //! Allocation: a bare block, what was written to it since its release, and its armour.
 
+use super::quarantine::WORTH_PURGING;
 use super::{Bare, Guards, Rack, Wanted, found};
 use crate::armour::{self, HEADER, MOST_UNGUARDED, PAGE, Region, Suit};
 use crate::error::Error;
@@ -112,13 +113,13 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         };
         let (block, fresh) = take(request, is_guarded).map_err(|error| error.about(size))?;
         let suit = self.suit(block);
-        if !suit.guarded {
-            // Fresh ones, too: what the system had back may have been somebody's, who wrote to it since.
+        // Fresh ones, too: what the system had back may have been somebody's, who wrote to it since.
+        if !suit.guarded && fresh && block.len >= WORTH_PURGING {
+            // SAFETY: the block is ours. To look at all of it would have the system get pages for that.
+            unsafe { self.wipe(block, WORTH_PURGING) };
+        } else if !suit.guarded {
             self.wipe_if_written(block);
-        } else if zeroed
-            && !fresh
-            && let Some(guards) = self.armoury().guards
-        {
+        } else if zeroed && let Some(guards) = self.armoury().guards {
             // SAFETY: they are pages of the block, which is ours.
             unsafe { guards.wipe(suit.pages()) };
         }

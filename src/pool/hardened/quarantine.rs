@@ -14,7 +14,7 @@ use spin::RelaxStrategy;
 
 /// Bytes of a block from which on they are given back to the system: fewer are as fast zeroed as they are got from it
 /// again.
-const WORTH_PURGING: usize = 1 << 20;
+pub(super) const WORTH_PURGING: usize = 1 << 20;
 
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// Puts a retired block into quarantine, and gives back what leaves it for that.
