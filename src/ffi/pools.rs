@@ -162,7 +162,7 @@ fn new_pool(config: hl_config) -> Result<*mut hl_pool, Error> {
 ///
 /// The memory must stay valid until hl_pool_delete() and is the caller's again after it. The heap begins behind
 /// the handle: an address in it is `(char *)memory + size - 1`. ::HL_ERR_HEAP_OVERLAPS if the memory shares any with
-/// another pool, handles and metadata included; it may lie inside a block of one. That it lies in a block, and not in
+/// another pool, metadata and the handle before its first heap included; it may lie inside a block of one. That it lies in a block, and not in
 /// what is free, is the caller's word.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_new_in(memory: *mut c_void, size: usize) -> *mut hl_pool {
