@@ -540,8 +540,8 @@ void hl_set_misuse_handler(hl_misuse_fn handler,
  *
  * ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL, ::HL_ERR_HEAP_WRAPS (around the end of the address space),
  * ::HL_ERR_SIZE_OVERFLOW (more than PTRDIFF_MAX), ::HL_ERR_HEAP_OVERLAPS (one that a pool has, its metadata, or the
- * handle before the first heap of hl_pool_new_in()); then the pool is as it was. A heap may lie inside a block of another pool. That it lies
- * in a block, and not in what is free, is the caller's word.
+ * handle before the first heap of hl_pool_new_in()); then the pool is as it was. A heap may lie inside a block of
+ * another pool. That it lies in a block, and not in what is free, is the caller's word.
  *
  * The memory must stay valid until the heap is removed or the pool deleted, and only the blocks in it that
  * were handed out may be written to. Other threads may use the pool meanwhile.
@@ -687,15 +687,15 @@ struct hl_pool *hl_pool_new_with(const struct hl_config *config);
  *
  * The memory must stay valid until hl_pool_delete() and is the caller's again after it. The heap begins behind
  * the handle: an address in it is `(char *)memory + size - 1`. ::HL_ERR_HEAP_OVERLAPS if the memory shares any with
- * another pool, metadata and the handle before its first heap included; it may lie inside a block of one. That it lies in a block, and not in
- * what is free, is the caller's word.
+ * another pool, metadata and the handle before its first heap included; it may lie inside a block of one. That it lies
+ * in a block, and not in what is free, is the caller's word.
  */
 struct hl_pool *hl_pool_new_in(void *memory,
                                size_t size);
 
 /**
- * Releases every block of the pool at once; its heaps stay, drained ones are in use again. No block may be used any more. Not for the
- * default pool (::HL_ERR_INVALID_ARGUMENT). Cost: a step a block.
+ * Releases every block of the pool at once; its heaps stay, drained ones are in use again. No block may be used any
+ * more. Not for the default pool (::HL_ERR_INVALID_ARGUMENT). Cost: a step a block.
  */
 hl_status hl_pool_reset(struct hl_pool *pool);
 

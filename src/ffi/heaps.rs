@@ -9,8 +9,8 @@ use core::ffi::c_void;
 ///
 /// ::HL_ERR_HEAP_NULL, ::HL_ERR_HEAP_TOO_SMALL, ::HL_ERR_HEAP_WRAPS (around the end of the address space),
 /// ::HL_ERR_SIZE_OVERFLOW (more than PTRDIFF_MAX), ::HL_ERR_HEAP_OVERLAPS (one that a pool has, its metadata, or the
-/// handle before the first heap of hl_pool_new_in()); then the pool is as it was. A heap may lie inside a block of another pool. That it lies
-/// in a block, and not in what is free, is the caller's word.
+/// handle before the first heap of hl_pool_new_in()); then the pool is as it was. A heap may lie inside a block of
+/// another pool. That it lies in a block, and not in what is free, is the caller's word.
 ///
 /// The memory must stay valid until the heap is removed or the pool deleted, and only the blocks in it that
 /// were handed out may be written to. Other threads may use the pool meanwhile.

@@ -162,8 +162,8 @@ fn new_pool(config: hl_config) -> Result<*mut hl_pool, Error> {
 ///
 /// The memory must stay valid until hl_pool_delete() and is the caller's again after it. The heap begins behind
 /// the handle: an address in it is `(char *)memory + size - 1`. ::HL_ERR_HEAP_OVERLAPS if the memory shares any with
-/// another pool, metadata and the handle before its first heap included; it may lie inside a block of one. That it lies in a block, and not in
-/// what is free, is the caller's word.
+/// another pool, metadata and the handle before its first heap included; it may lie inside a block of one. That it lies
+/// in a block, and not in what is free, is the caller's word.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_new_in(memory: *mut c_void, size: usize) -> *mut hl_pool {
     // SAFETY: the caller hands in memory that may be used.
@@ -191,8 +191,8 @@ unsafe fn new_pool_in(memory: *mut u8, size: usize) -> Result<*mut hl_pool, Erro
 const NOT_THE_DEFAULT: Error =
     Error::InvalidArgument("invalid argument: the default pool can't be reset or deleted");
 
-/// Releases every block of the pool at once; its heaps stay, drained ones are in use again. No block may be used any more. Not for the
-/// default pool (::HL_ERR_INVALID_ARGUMENT). Cost: a step a block.
+/// Releases every block of the pool at once; its heaps stay, drained ones are in use again. No block may be used any
+/// more. Not for the default pool (::HL_ERR_INVALID_ARGUMENT). Cost: a step a block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_reset(pool: *mut hl_pool) -> Status {
     if pool == hl_pool::default_handle() {
