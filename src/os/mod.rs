@@ -29,12 +29,16 @@ impl RelaxStrategy for YieldAfterSpin {
         const SPINS: u32 = 64;
         /// Some 0.5 ms of a waiter that only yields in vain. With 32, threads that do nothing but wait took more CPU time.
         const WAITS_TO_A_SLEEP: u32 = 128;
+        /// Of two real-time threads one may sleep while the other comes to this.
+        const WAITS_TO_A_LOOK: u32 = 8;
         const SLEEP: Duration = Duration::from_micros(50);
         for _ in 0..SPINS {
             core::hint::spin_loop();
         }
-        let waits = WAITS.fetch_add(1, Ordering::Relaxed) + 1;
-        if waits.is_multiple_of(WAITS_TO_A_SLEEP) || thread::is_real_time() {
+        let waits = WAITS.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let has_to_sleep = waits.is_multiple_of(WAITS_TO_A_SLEEP)
+            || waits.is_multiple_of(WAITS_TO_A_LOOK) && thread::is_real_time();
+        if has_to_sleep {
             thread::sleep(SLEEP);
         } else {
             // SAFETY: it has no preconditions.
