@@ -92,7 +92,7 @@ fn shape(lead: usize, capacity: usize, track_use: bool) -> Shape {
 }
 
 /// The largest page of a system: what begins at a multiple of it, at whatever page, can be made usable by itself.
-const LARGEST_PAGE: usize = 64 << 10;
+pub(super) const LARGEST_PAGE: usize = 64 << 10;
 
 /// The metadata of a heap with a [`Backing`]. Most of it describes granules that there are not yet: it is zero, and need
 /// not be written to before they are committed.

@@ -1,5 +1,6 @@
 //! A heap's pages: committed as it grows, given back to the system when they are free, and made to read as zero.
 
+use super::layout::LARGEST_PAGE;
 use super::{Heap, Request, Reservation};
 use crate::armour::Region;
 use crate::buddy::{Granule, Order, Sweep};
@@ -20,15 +21,18 @@ pub(crate) struct Backing {
     pub(crate) release: unsafe fn(Reservation),
 }
 
+/// Bytes that are purged at least, and refused before the system is asked again, where pages decay.
+const STEP: usize = 1 << 20;
+
 impl Backing {
-    /// Makes a part of a block read as zero: its whole pages go back to the system, if that takes them.
+    /// Makes a part of a block read as zero: its whole pages, of whatever system, go back to it, if it takes them.
     ///
     /// # Safety
     /// It is part of a block of a heap with this backing, and nobody uses it.
     pub(in crate::pool) unsafe fn wipe(&self, part: Region) {
         let Region { start, len } = part;
-        let before = start.align_offset(1 << SPAN_GRANULE_SHIFT).min(len);
-        let pages = (len - before) & !((1 << SPAN_GRANULE_SHIFT) - 1);
+        let before = start.align_offset(LARGEST_PAGE).min(len);
+        let pages = (len - before) & !(LARGEST_PAGE - 1);
         // SAFETY: the caller's promise; all of it lies in the part.
         unsafe {
             if (self.purge)(start.add(before), pages) {
@@ -95,33 +99,40 @@ impl Heap {
         let decays = self.decays(purgeable);
         let slack = if decays { DECAYING_SLACK } else { SLACK };
         let most = slack + used / 4;
-        if purgeable <= self.purge_above.max(most) {
+        let bound = most.max(self.purge_above);
+        if purgeable <= bound {
             return;
         }
-        // What the system refuses it would refuse again.
-        let is_refused = if decays {
-            !self.purge_excess(purgeable - most)
+        if decays {
+            self.purge_excess(purgeable - bound);
         } else {
             self.purge();
-            self.purgeable() > 0
+        }
+        // What the system refuses it would refuse again: it is asked when there is more.
+        let left = self.purgeable();
+        self.purge_above = match left {
+            0 => 0,
+            _ if !decays => left + most,
+            _ if left == purgeable => left + STEP,
+            _ => 0,
         };
-        self.purge_above = if is_refused { self.purgeable() + purgeable } else { 0 };
     }
 
     /// Purges about `bytes`, and a little more: that a single release waits for hundreds of MiB is what nobody expects.
-    /// False if the system refuses most of what there is.
     #[cold]
-    fn purge_excess(&mut self, bytes: usize) -> bool {
-        const MORE: usize = 1 << 20;
-        let (wanted, mut purged, mut ends) = (self.granules_in(bytes + MORE), 0, 0);
-        // It goes on where it was, and begins anew at the end: a step a free block each time would be many.
-        while purged < wanted && ends < 2 {
+    fn purge_excess(&mut self, bytes: usize) {
+        /// How often it goes on: past what the system refuses, but not through all of it.
+        const ROUNDS: u32 = 4;
+        let mut left = self.granules_in(bytes + STEP);
+        for _ in 0..ROUNDS {
+            // From where it was, and at the end from the beginning: a step a free block each time would be many.
             let mut sweep = self.excess;
-            purged += self.purge_some(&mut sweep, wanted - purged);
-            ends += u32::from(sweep.is_over());
+            left = left.saturating_sub(self.purge_some(&mut sweep, left));
             self.excess = if sweep.is_over() { Sweep::default() } else { sweep };
+            if left == 0 {
+                break;
+            }
         }
-        purged >= wanted
     }
 
     /// Whether somebody will purge so many bytes, soon, if they stay free.
