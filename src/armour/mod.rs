@@ -204,7 +204,7 @@ impl Suit {
         let before = (start - first).min(NEAR);
         let end = start + size;
         let limit = if self.guarded && is_closed {
-            end.next_multiple_of(PAGE)
+            (start + size.max(1)).next_multiple_of(PAGE)
         } else {
             self.block.start.addr().get() + self.block.len
         };

@@ -126,8 +126,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let closes = suit.guarded && self.may_close();
         // SAFETY: the block is ours, and large enough.
         let user = unsafe { suit.put_on(size, alignment, origin, closes) };
-        if closes {
-            self.close_guards(suit, user, size);
+        if closes && !self.close_guards(suit, user, size) {
+            // One like those that are too many.
+            self.armoury().closed.fetch_sub(1, Relaxed);
+            // SAFETY: as above.
+            unsafe { suit.write(user, size, origin, false) };
         }
         Ok(user)
     }
@@ -190,13 +193,18 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         may
     }
 
-    /// Closes the pages about the user's; those that the system doesn't close stay as they are.
-    fn close_guards(&self, suit: Suit, user: NonNull<u8>, size: usize) {
-        let Some(guards) = self.armoury().guards else { return };
+    /// Closes the pages about the user's. False, with the block's pages open, if the system doesn't close those behind.
+    fn close_guards(&self, suit: Suit, user: NonNull<u8>, size: usize) -> bool {
+        let Some(guards) = self.armoury().guards else { return false };
         let (before, behind) = suit.guards(user, size);
-        for guard in [before, behind] {
-            // SAFETY: they are pages of the block, which nobody uses.
-            unsafe { (guards.close)(guard.start, guard.len) };
+        // SAFETY: they are pages of the block, which nobody uses. If the system does not close those before, the header's
+        // canary is there.
+        unsafe {
+            let closed = (guards.close)(behind.start, behind.len);
+            if closed {
+                (guards.close)(before.start, before.len);
+            }
+            closed
         }
     }
 }

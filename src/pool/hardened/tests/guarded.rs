@@ -137,6 +137,26 @@ fn nothing_of_a_draining_heap_hangs_on_the_rack() {
 }
 
 #[test]
+fn a_block_whose_pages_the_system_does_not_close_is_watched_to_its_end() {
+    with_guarded_pool(Some(&PRETENDED), &[8 << 20], |pool| {
+        const SIZE: usize = 34 * PAGE;
+        CLOSES.set(false);
+        let block = pool.alloc(SIZE).unwrap();
+        CLOSES.set(true);
+        assert_eq!(pool.armoury().closed.load(Relaxed), 0);
+        // SAFETY: it is part of the block's memory, which is the test's.
+        let behind = unsafe { block.add(SIZE + 1) };
+        // SAFETY: as above.
+        unsafe { behind.write(!behind.read()) };
+        let error = Error::Overrun { pointer: block.addr().get(), size: SIZE, offset: 1 };
+        assert_eq!(release(pool, block), Err(error));
+        // SAFETY: as above.
+        unsafe { behind.write(!behind.read()) };
+        release(pool, block).unwrap();
+    });
+}
+
+#[test]
 fn a_released_block_whose_pages_do_not_close_does_not_wait() {
     with_guarded_pool(Some(&PRETENDED), &[64 << 20], |pool| {
         let block = pool.alloc(150_000).unwrap();
