@@ -6,6 +6,7 @@ use heapmaster::{Error, Origin, default_pool};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
+use std::time::{Duration, Instant};
 
 static FOUND: AtomicUsize = AtomicUsize::new(0);
 
@@ -41,7 +42,13 @@ fn each_object_that_two_threads_release_at_once_is_told_once() {
         (0..pause).for_each(|_| std::hint::spin_loop());
         refused.fetch_add(usize::from(is_refused(shared.load(SeqCst))), SeqCst);
     };
-    for trial in 0..TRIALS {
+    let started = Instant::now();
+    let mut trials = 0;
+    // On processors that others keep busy it may take a while until it happens.
+    while trials < TRIALS || FOUND.load(SeqCst) == 0 && started.elapsed() < Duration::from_secs(90)
+    {
+        let trial = trials;
+        trials += 1;
         thread::scope(|scope| {
             let owner = scope.spawn(|| {
                 shared.store(block(100).as_ptr().expose_provenance(), SeqCst);
@@ -59,9 +66,8 @@ fn each_object_that_two_threads_release_at_once_is_told_once() {
         assert_eq!(refused.load(SeqCst) + FOUND.load(SeqCst), trial + 1);
     }
     if FOUND.load(SeqCst) == 0 {
-        // As on processors that others keep busy.
         eprintln!("the owner never ended while the other released");
     }
-    assert_eq!(default_pool().stats().misuses, TRIALS as u64);
+    assert_eq!(default_pool().stats().misuses, trials as u64);
     default_pool().check().unwrap();
 }

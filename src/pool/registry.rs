@@ -6,7 +6,7 @@
 //!   is alive as long, and used under the registry's lock alone.
 //! - R2: of any two registered regions that share memory one lies among the granules of the other.
 //!
-//! Lock order: a pool's lock first, then the registry's; no two pools' locks are held at once.
+//! Lock order: a pool's lock first, then the registry's; no two pools' locks are held at once but over a fork.
 
 use crate::error::Error;
 use core::ops::Range;
