@@ -22,7 +22,7 @@ pub(crate) struct Backing {
 }
 
 /// Bytes that are purged at least, and refused before the system is asked again, where pages decay.
-const STEP: usize = 1 << 20;
+const LEAST_EXCESS: usize = 1 << 20;
 
 impl Backing {
     /// Makes a part of a block read as zero: its whole pages, of whatever system, go back to it, if it takes them.
@@ -113,7 +113,7 @@ impl Heap {
         self.purge_above = match left {
             0 => 0,
             _ if !decays => left + most,
-            _ if left == purgeable => left + STEP,
+            _ if left == purgeable => left + LEAST_EXCESS,
             _ => 0,
         };
     }
@@ -123,7 +123,7 @@ impl Heap {
     fn purge_excess(&mut self, bytes: usize) {
         /// How often it goes on: past what the system refuses, but not through all of it.
         const ROUNDS: u32 = 4;
-        let mut left = self.granules_in(bytes + STEP);
+        let mut left = self.granules_in(bytes + LEAST_EXCESS);
         for _ in 0..ROUNDS {
             // From where it was, and at the end from the beginning: a step a free block each time would be many.
             let mut sweep = self.excess;
