@@ -42,19 +42,22 @@ static void add_and_remove_a_heap(void) {
     CHECK_EQUAL(remove_heap(pool, heap), 0);
 }
 
-static void *function(const char *name) {
+/* Into a pointer to a function, which C knows no conversion for. */
+static void look_up(const char *name, void *function) {
     void *found = dlsym(RTLD_DEFAULT, name);
     CHECK(found != NULL);
-    return found;
+    memcpy(function, &found, sizeof found);
 }
 
 static void make_a_pool(void) {
     heap = mmap(NULL, HEAP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     CHECK(heap != MAP_FAILED);
-    pool = ((void *(*)(void))function("hl_pool_new"))();
+    look_up("hl_add_heap", &add_heap);
+    look_up("hl_remove_heap", &remove_heap);
+    void *(*new_pool)(void);
+    look_up("hl_pool_new", &new_pool);
+    pool = new_pool();
     CHECK(pool != NULL);
-    add_heap = (int (*)(void *, void *, size_t))function("hl_add_heap");
-    remove_heap = (int (*)(void *, void *))function("hl_remove_heap");
 }
 
 static void end(int signal) {
