@@ -450,6 +450,10 @@ impl World {
         let blocks: Vec<_> = self.blocks.borrow().iter().collect();
         let known: Vec<_> = blocks.iter().map(|block| (block.address(), block.usable)).collect();
         assert_eq!(live, known);
+        // A removal may call it, and it may allocate.
+        // SAFETY: nothing is called any more.
+        let status = unsafe { hl_pool_set_low_memory_callback(self.pool, 0, None, null_mut()) };
+        assert_eq!(status, Status::Ok);
         let heaps = self.heaps.borrow().len();
         for heap in (0..heaps).rev() {
             self.release_from(heap);
