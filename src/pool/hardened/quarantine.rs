@@ -165,7 +165,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     #[cfg(test)]
     pub(super) fn empty_quarantine(&self, bare: &impl Bare) {
         self.empty_places(bare);
-        self.give_back_stranded(0, usize::MAX);
+        self.give_back_stranded(0..usize::MAX);
     }
 
     /// The same for an allocation that finds no memory; what is stranded only at the first such, the second, the fourth
@@ -175,7 +175,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         let Armoury { stranded, misses, .. } = self.armoury();
         let before = stranded.load(Relaxed);
         if before > 0 && (misses.fetch_add(1, Relaxed) + 1).is_power_of_two() {
-            self.give_back_stranded(0, usize::MAX);
+            self.give_back_stranded(0..usize::MAX);
             if stranded.load(Relaxed) < before {
                 misses.store(0, Relaxed);
             }
@@ -190,11 +190,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.empty_rack();
     }
 
-    /// Gives back what is stranded from `address` on, below `end`. Guarded blocks are the pool's own (see [`Bare`]).
-    fn give_back_stranded(&self, mut address: usize, end: usize) {
+    /// Gives back what is stranded in a range. Guarded blocks are the pool's own (see [`Bare`]).
+    fn give_back_stranded(&self, mut range: Range<usize>) {
         // Each once: those that strand again do so at addresses that were passed by.
-        while let Some(block) = self.refloat(address, end) {
-            address = block.start.addr().get() + block.len;
+        while let Some(block) = self.refloat(range.clone()) {
+            range.start = block.start.addr().get() + block.len;
             self.armoury().stranded.fetch_sub(1, Relaxed);
             self.give_back(self, block);
         }
@@ -213,7 +213,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         while let Some(block) = self.rack(|rack| rack.pop_one_of(is_meant)) {
             self.give_back(self, block);
         }
-        self.give_back_stranded(range.start, range.end);
+        self.give_back_stranded(range);
         Ok(())
     }
 
@@ -225,8 +225,10 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         inner.empty_stashes();
         let this = inner.heaps.get(heap);
         let (mut live, range) = (this.live_counts(), this.start()..this.start() + this.size());
-        let waiting = self.waiting(&inner).chain(self.stranded_from(&inner, range.start));
-        let waiting = waiting.filter(|block| range.contains(&block.start.addr().get()));
+        let stranded = self.stranded_in(&inner, range.clone()).map(|(suit, _)| suit.block);
+        let waiting = self.waiting(&inner);
+        let waiting =
+            waiting.filter(|block| range.contains(&block.start.addr().get())).chain(stranded);
         take_off((&mut live.blocks, &mut live.bytes), waiting);
         if live.blocks > 0 || inner.is_known_to_caches(heap) {
             let (blocks, bytes) = (live.blocks, live.bytes);
@@ -242,60 +244,43 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         }
     }
 
-    /// The first stranded block that starts at `address` or above.
-    fn first_stranded(
-        &self,
-        inner: &Guard<'_, Inner<R>, R>,
-        mut address: usize,
-    ) -> Option<(Suit, Worn)> {
-        while self.armoury().stranded.load(Relaxed) > 0 {
-            let found = inner.block_from(address)?;
-            address = found.address.addr() + found.size;
-            let block = Region { start: NonNull::new(found.address)?, len: found.size };
-            let suit = self.suit(block);
-            if found.state != BlockState::Live || !suit.guarded {
-                continue;
-            }
-            // SAFETY: under the lock a live guarded block stays one, and its header can be read.
-            let worn = unsafe { suit.look() };
-            if let Ok(worn) = worn
-                && worn.state == State::Stranded
-            {
-                return Some((suit, worn));
-            }
-        }
-        None
-    }
-
-    /// The stranded blocks that start at `address` or above.
-    fn stranded_from<'pool>(
+    /// The stranded blocks that start in a range.
+    fn stranded_in<'pool>(
         &'pool self,
         inner: &'pool Guard<'_, Inner<R>, R>,
-        address: usize,
-    ) -> impl Iterator<Item = Region> + use<'pool, R> {
-        let mut address = address;
+        mut range: Range<usize>,
+    ) -> impl Iterator<Item = (Suit, Worn)> {
         core::iter::from_fn(move || {
-            let (Suit { block, .. }, _) = self.first_stranded(inner, address)?;
-            address = block.start.addr().get() + block.len;
-            Some(block)
+            while self.armoury().stranded.load(Relaxed) > 0 {
+                let found = inner.block_from(range.start)?;
+                let start = NonNull::new(found.address)?;
+                if start.addr().get() >= range.end {
+                    return None;
+                }
+                range.start = start.addr().get() + found.size;
+                let suit = self.suit(Region { start, len: found.size });
+                if found.state != BlockState::Live || !suit.guarded {
+                    continue;
+                }
+                // SAFETY: under the lock a live guarded block stays one, and its header can be read.
+                let worn = unsafe { suit.look() };
+                if let Ok(worn) = worn
+                    && worn.state == State::Stranded
+                {
+                    return Some((suit, worn));
+                }
+            }
+            None
         })
     }
 
-    /// Makes the first stranded block that starts at `address` or above, and below `end`, retired again.
-    fn refloat(&self, address: usize, end: usize) -> Option<Region> {
-        let mut address = address;
+    /// Makes the first stranded block that starts in a range retired again.
+    fn refloat(&self, range: Range<usize>) -> Option<Region> {
         let inner = self.lock();
-        loop {
-            let (suit, worn) = self.first_stranded(&inner, address)?;
-            let start = suit.block.start.addr().get();
-            address = start + suit.block.len;
-            if start >= end {
-                return None;
-            }
-            // SAFETY: as in `first_stranded`.
-            if unsafe { suit.change(&worn, State::Stranded, State::Retired) } {
-                return Some(suit.block);
-            }
-        }
+        self.stranded_in(&inner, range).find_map(|(suit, worn)| {
+            // SAFETY: as in `stranded_in`.
+            let is_retired = unsafe { suit.change(&worn, State::Stranded, State::Retired) };
+            is_retired.then_some(suit.block)
+        })
     }
 }
