@@ -33,6 +33,18 @@ const LOOKS: u32 = 50;
 /// Lets some time pass, for the `round`th time in a row, from 0 on; false if it is not worth to wait any longer.
 pub(crate) type Wait<'a> = &'a dyn Fn(u32) -> bool;
 
+/// What `try_lock` gets, for as long as `wait` says.
+pub(crate) fn try_while<G>(wait: Wait<'_>, mut try_lock: impl FnMut() -> Option<G>) -> Option<G> {
+    let mut round = 0;
+    loop {
+        let got = try_lock();
+        if got.is_some() || !wait(round) {
+            return got;
+        }
+        round += 1;
+    }
+}
+
 /// Access to the value of a [`Lock`] until it is dropped.
 pub(super) struct Guard<'lock, T, R> {
     lock: &'lock Lock<T, R>,
@@ -119,14 +131,7 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
 
     /// Waits for the lock, as long as `wait` says, and takes it.
     pub(super) fn lock_while(&self, wait: Wait<'_>) -> Option<Guard<'_, T, R>> {
-        let mut round = 0;
-        while !self.single_threaded && !self.take_soon() {
-            if !wait(round) {
-                return None;
-            }
-            round += 1;
-        }
-        Some(Guard { lock: self })
+        try_while(wait, || (self.single_threaded || self.take_soon()).then(|| Guard { lock: self }))
     }
 
     /// Whether the lock is the caller's, after some looks. Tries only while nobody seems to have it: a try takes the cache

@@ -38,7 +38,7 @@ pub(crate) use hardened::{found, set_found_handler_if_none};
 pub(crate) use heap::{Backing, MAX_RESERVATION, Request, Reservation, ReservedMetadata};
 pub use heap::{MAX_SIZE, MIN_ALIGNMENT};
 pub use limits::{Context, GrowFn, LowMemoryFn};
-pub(crate) use lock::Wait;
+pub(crate) use lock::{Wait, try_while};
 pub(crate) use stash::Stash;
 pub use stats::{HeapStats, PoolStats};
 pub use walk::{BlockInfo, BlockState};

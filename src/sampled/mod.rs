@@ -26,7 +26,7 @@ pub use trace::{Record, Trace, TraceFn, set_tracer};
 use crate::armour::{Canary, PAGE, Region};
 use crate::error::{Error, Origin};
 use crate::os::{self, YieldAfterSpin};
-use crate::pool::{Claim, Fault, MIN_ALIGNMENT, Wait, Wanted};
+use crate::pool::{Claim, Fault, MIN_ALIGNMENT, Wait, Wanted, try_while};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicPtr, AtomicU32};
@@ -340,16 +340,7 @@ pub(crate) fn first_wound(wait: Wait<'_>) -> Option<Error> {
     if !is_enabled() {
         return None;
     }
-    let mut round = 0;
-    let state = loop {
-        if let Some(state) = STATE.try_lock() {
-            break state;
-        }
-        if !wait(round) {
-            return None;
-        }
-        round += 1;
-    };
+    let state = try_while(wait, || STATE.try_lock())?;
     let mut live = (0..SLOTS).filter(|&number| state.slots[number].state == State::Live);
     live.find_map(|number| state.wound(number))
 }
