@@ -128,9 +128,8 @@ pub(crate) fn reserve(size: usize) -> Result<NonNull<u8>, Error> {
 /// # Safety
 /// The pages are reserved, and nobody uses them.
 pub(crate) unsafe fn commit(address: NonNull<u8>, size: usize) -> bool {
-    let arguments = [address.addr().get(), size, (PROT_READ | PROT_WRITE) as usize];
     // SAFETY: the caller's promise.
-    unsafe { raw::call(libc::SYS_mprotect, arguments) == 0 }
+    unsafe { protect(address, size, PROT_READ | PROT_WRITE) }
 }
 
 /// Lets reserved memory be read: it is zero, takes no memory, and nobody can write to it. False if the system refuses.
@@ -138,9 +137,8 @@ pub(crate) unsafe fn commit(address: NonNull<u8>, size: usize) -> bool {
 /// # Safety
 /// The pages are reserved, and nobody uses them.
 pub(crate) unsafe fn let_read(address: NonNull<u8>, size: usize) -> bool {
-    let arguments = [address.addr().get(), size, PROT_READ as usize];
     // SAFETY: the caller's promise.
-    unsafe { raw::call(libc::SYS_mprotect, arguments) == 0 }
+    unsafe { protect(address, size, PROT_READ) }
 }
 
 /// Lets nobody touch pages until they are committed again; what is in them stays. False if the system refuses.
@@ -148,7 +146,14 @@ pub(crate) unsafe fn let_read(address: NonNull<u8>, size: usize) -> bool {
 /// # Safety
 /// The pages are committed, and nobody uses them.
 pub(crate) unsafe fn close(address: NonNull<u8>, size: usize) -> bool {
-    let arguments = [address.addr().get(), size, PROT_NONE as usize];
+    // SAFETY: the caller's promise.
+    unsafe { protect(address, size, PROT_NONE) }
+}
+
+/// # Safety
+/// The pages are reserved, and what nobody may do with them any more nobody does.
+unsafe fn protect(address: NonNull<u8>, size: usize, allowed: libc::c_int) -> bool {
+    let arguments = [address.addr().get(), size, allowed as usize];
     // SAFETY: the caller's promise.
     unsafe { raw::call(libc::SYS_mprotect, arguments) == 0 }
 }

@@ -5,8 +5,8 @@
 //! thread's stash at first. The thread starts with a release that leaves [`WORTH`] bytes free, or in places of
 //! stashes that it will not be told of again, and ends when there are fewer.
 //!
-//! It holds the pool's lock for a few dozen system calls at a time, and shares nothing else with the
-//! program. While it lives a process has one thread more, which libc does not know: see `os::thread`.
+//! It holds the pool's lock for a few dozen system calls at a time, and nothing else of
+//! ours. While it lives a process has one thread more, which libc does not know: see `os::thread`.
 //!
 //! The state is changed under the default pool's lock, but for the first time: so no release comes between the
 //! last look of a thread that ends and its word that it does.

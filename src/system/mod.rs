@@ -164,12 +164,10 @@ fn guard() -> usize {
     os::page_size()
 }
 
-fn metadata_bytes(size: usize) -> usize {
-    ReservedMetadata::of(size).bytes.next_multiple_of(os::page_size())
-}
-
 fn reserve(size: usize) -> Result<Reservation, Error> {
-    let before = guard() + metadata_bytes(size) + guard();
+    let ReservedMetadata { bytes, written } = ReservedMetadata::of(size);
+    let bytes = bytes.next_multiple_of(os::page_size());
+    let before = guard() + bytes + guard();
     let total = before + ALIGNMENT + size + guard();
     let start = os::reserve(total)?;
     // SAFETY: all the parts lie in the reservation.
@@ -186,9 +184,8 @@ fn reserve(size: usize) -> Result<Reservation, Error> {
     let reservation = Reservation { memory, size, metadata };
     // SAFETY: the metadata's pages are ours, and nobody uses them. Most of them would be in a dump as zeroes.
     if unsafe {
-        os::leave_out_of_dumps(metadata, metadata_bytes(size));
-        os::let_read(metadata, metadata_bytes(size))
-            && os::commit(metadata, ReservedMetadata::of(size).written)
+        os::leave_out_of_dumps(metadata, bytes);
+        os::let_read(metadata, bytes) && os::commit(metadata, written)
     } {
         return Ok(reservation);
     }

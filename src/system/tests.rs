@@ -17,6 +17,14 @@ static COUNTING: Backing = Backing {
     ..BACKING
 };
 
+fn pool_with(backing: &'static Backing) -> MemoryPool {
+    let pool = MemoryPool::new();
+    let reservation = reserve(4 << 30).unwrap();
+    // SAFETY: it has just been reserved, is nobody else's, and is given back with the heap.
+    unsafe { pool.add_reservation(reservation, backing) }.unwrap();
+    pool
+}
+
 /// Allocates so many blocks of `size` bytes, releases them, and says how many bytes the longest release purged.
 fn most_that_a_release_purges(pool: &MemoryPool, blocks: usize, size: usize) -> usize {
     let blocks: Vec<_> = (0..blocks).map(|_| pool.alloc(size).unwrap()).collect();
@@ -31,10 +39,7 @@ fn most_that_a_release_purges(pool: &MemoryPool, blocks: usize, size: usize) -> 
 
 #[test]
 fn where_free_pages_decay_a_release_purges_in_proportion_to_what_it_releases() {
-    let pool = MemoryPool::new();
-    let reservation = reserve(4 << 30).unwrap();
-    // SAFETY: it has just been reserved, is nobody else's, and is given back with the heap.
-    unsafe { pool.add_reservation(reservation, &COUNTING) }.unwrap();
+    let pool = pool_with(&COUNTING);
     for (blocks, size) in [(100_000, 3 << 12), (3_000, MIB / 2), (20, 128 * MIB)] {
         let most = most_that_a_release_purges(&pool, blocks, size);
         assert!(most > 0, "no release of {size} bytes purged anything");
@@ -51,10 +56,7 @@ fn memory_that_the_system_does_not_take_back_keeps_no_other_from_it() {
         purge: |address, _| !(address.addr().get() / (16 * MIB)).is_multiple_of(8),
         ..COUNTING
     };
-    let pool = MemoryPool::new();
-    let reservation = reserve(4 << 30).unwrap();
-    // SAFETY: it has just been reserved, is nobody else's, and is given back with the heap.
-    unsafe { pool.add_reservation(reservation, &REFUSING) }.unwrap();
+    let pool = pool_with(&REFUSING);
     let blocks: Vec<_> = (0..1400).map(|_| pool.alloc(MIB).unwrap()).collect();
     // SAFETY: the blocks are live, and nobody uses them.
     blocks.into_iter().for_each(|block| unsafe { pool.release(block) }.unwrap());
@@ -73,10 +75,7 @@ fn where_the_system_takes_nothing_back_no_release_asks_it_for_all() {
         },
         ..COUNTING
     };
-    let pool = MemoryPool::new();
-    let reservation = reserve(4 << 30).unwrap();
-    // SAFETY: it has just been reserved, is nobody else's, and is given back with the heap.
-    unsafe { pool.add_reservation(reservation, &REFUSING) }.unwrap();
+    let pool = pool_with(&REFUSING);
     let blocks: Vec<_> = (0..100_000).map(|_| pool.alloc(3 << 12).unwrap()).collect();
     for &block in blocks.iter().step_by(2).chain(blocks.iter().skip(1).step_by(2)) {
         let before = ASKED.load(Relaxed);
