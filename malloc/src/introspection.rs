@@ -68,7 +68,7 @@ pub extern "C" fn mallinfo() -> MallInfo<c_int> {
 /// heap, has no meaning here. Returns 1 if there was any, else 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc_trim(_padding: usize) -> c_int {
-    c_int::from(heapmaster::cache::trim() > 0)
+    c_int::from(cache::trim() > 0)
 }
 
 /// Writes the statistics of the pool on standard error.
