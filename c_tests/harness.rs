@@ -34,6 +34,9 @@ const TIME_LIMIT_UNDER_VALGRIND: Duration = Duration::from_secs(900);
 /// Tells the stress tests how many seconds to go on, which count for no test's time limit. See `goes_on` in `stress.h`.
 const STRESS_SECONDS: &str = "HEAPMASTER_TEST_SECONDS";
 
+/// The profile of the libraries that the programs use, if it is not that of the test, whose own code matters little.
+const PROFILE: &str = "HEAPMASTER_TEST_PROFILE";
+
 /// Tells a C program to do with fewer rounds. See `rounds` in `check.h`.
 const FEWER_ROUNDS: &str = "HEAPMASTER_TEST_FEWER_ROUNDS";
 
@@ -93,12 +96,12 @@ pub fn programs(extension: &str) -> Vec<String> {
     programs
 }
 
-/// `lib<name>.so`, of this test's profile.
+/// `lib<name>.so`, of the profile under test.
 pub fn shared_library(name: &str) -> PathBuf {
     artifact(name, "so")
 }
 
-/// `lib<name>.a`, of this test's profile.
+/// `lib<name>.a`, of the profile under test.
 pub fn static_library(name: &str) -> PathBuf {
     artifact(name, "a")
 }
@@ -424,7 +427,7 @@ pub fn library_folder(name: &str) -> PathBuf {
     folder
 }
 
-/// A library of the workspace, built the way it ships but for the profile, which is that of this test.
+/// A library of the workspace, built the way it ships but for the profile, which is the one under test.
 fn artifact(name: &str, extension: &str) -> PathBuf {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| build_what_ships(workspace()));
     let path = FOLDER.join(format!("lib{name}.{extension}"));
@@ -437,8 +440,6 @@ fn artifact(name: &str, extension: &str) -> PathBuf {
 /// library; and what ships, built into the same folder, would replace what the tests are linked with.
 #[track_caller]
 pub fn build_what_ships(package: impl AsRef<Path>) -> PathBuf {
-    let profile_folder = test_folder().parent().expect("deps lies in a folder");
-    let below_target = profile_folder.strip_prefix(target_folder()).expect("tests lie in target");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libraries");
     let mut built = folder.clone();
     let mut command = Command::new(env!("CARGO"));
@@ -455,13 +456,10 @@ pub fn build_what_ships(package: impl AsRef<Path>) -> PathBuf {
         command.arg("--target").arg(triple);
         built.push(triple);
     }
-    command.arg("--profile").arg(match profile_name(profile_folder) {
-        "debug" => "dev",
-        other => other,
-    });
+    command.args(["--profile", if profile() == "debug" { "dev" } else { profile() }]);
     command.current_dir(package);
     run(command, TIME_LIMIT_UNDER_VALGRIND).assert_success();
-    built.join(below_target)
+    built.join(profile())
 }
 
 fn test_folder() -> &'static Path {
@@ -476,15 +474,21 @@ fn target_folder() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is target/tmp")
 }
 
-fn profile_name(profile_folder: &Path) -> &str {
-    profile_folder.file_name().and_then(OsStr::to_str).expect("profiles have plain names")
+/// The folder of the profile under test.
+pub fn profile() -> &'static str {
+    static NAME: LazyLock<String> = LazyLock::new(|| {
+        env::var(PROFILE).unwrap_or_else(|_| {
+            let folder = test_folder().parent().and_then(Path::file_name);
+            folder.expect("deps lies in a folder").to_string_lossy().into_owned()
+        })
+    });
+    &NAME
 }
 
 /// Where the programs go. Two test crates or two profiles don't meet here.
 fn output_folder() -> PathBuf {
-    let profile = profile_name(test_folder().parent().expect("deps lies in a folder"));
     let folder =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME")).join(profile);
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME")).join(profile());
     fs::create_dir_all(&folder).expect("a folder can be created in target/tmp");
     folder
 }
