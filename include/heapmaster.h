@@ -461,12 +461,13 @@ void *hl_alloc_aligned(struct hl_pool *pool,
                        size_t size);
 
 /**
- * Makes a block hold `size` bytes, in place if that can be, else in another place, with its contents, as
- * far as they fit, copied. Returns the block's address from then on. A NULL block is allocated. For 0 bytes
+ * Makes a block hold `size` bytes, in place if that can be, else in another place, with its contents as far
+ * as they fit. Returns the block's address from then on. A NULL block is allocated. For 0 bytes
  * the block becomes one of the smallest: it is not released. The alignment is that of hl_alloc().
  *
  * NULL, with the block as it was, for the reasons of hl_alloc() and hl_release(). Cost: bounded if it stays,
- * a step a byte if it moves.
+ * a step a byte if it moves; in a system heap one of 512 KiB or more moves by some calls of the system,
+ * where those are less work.
  */
 void *hl_resize(struct hl_pool *pool,
                 void *block,

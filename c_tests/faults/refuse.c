@@ -2,7 +2,7 @@
  * Runs a program again and again under a system that refuses it something: in the n-th run the library's n-th
  * call of one kind fails, that one alone or all from there on; until a run makes fewer calls.
  *
- *     refuse <file of the library> <mmap|mprotect|madvise|clone> <all> <once|on> <program> [argument]...
+ *     refuse <file of the library> <mmap|mremap|mprotect|madvise|clone> <all> <once|on> <program> [argument]...
  *
  * All n up to `all` have their run, then every other one, then one out of three, and so on: what is called that
  * often is called for the same reason.
@@ -47,6 +47,7 @@ static const struct {
     int error;
 } calls[] = {
     {"mmap", SYS_mmap, ENOMEM},
+    {"mremap", SYS_mremap, ENOMEM},
     {"mprotect", SYS_mprotect, ENOMEM},
     {"madvise", SYS_madvise, ENOMEM},
     {"clone", SYS_clone, EAGAIN},

@@ -43,6 +43,11 @@ mod every_refused_call_is_survived {
     }
 
     #[test]
+    fn mremap() {
+        check("mremap", 32, "");
+    }
+
+    #[test]
     fn mprotect() {
         check("mprotect", 64, "");
     }

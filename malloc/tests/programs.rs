@@ -76,6 +76,7 @@ programs! {
     stashes: "malloc_stash.c", &[], NONE;
     blocks_that_threads_exchange: "malloc_stash.c", &[], EXCHANGE, hardened;
     heaps_of_the_program: "malloc_heaps.c", &[], NONE, hardened;
+    blocks_that_move: "malloc_moves.c", &[], NONE;
     callbacks: "malloc_callbacks.c", &[], NONE, hardened;
     fork: "malloc_fork.c", &[&library("malloc_fork_library.c")], NONE, hardened;
     before_main_and_after: "malloc_early.c", &[], NONE, hardened;

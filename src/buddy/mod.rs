@@ -41,6 +41,7 @@ mod tests;
 mod touched;
 
 pub(crate) use check::{Broken, require};
+pub(crate) use run::Run;
 pub(crate) use shape::{MAX_GRANULES, Shape};
 pub(crate) use stash::Tags;
 pub(crate) use tag::{Extent, Granule, Kind, Order, Tag};

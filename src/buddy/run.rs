@@ -16,9 +16,9 @@ const STEPS: u32 = 64;
 pub(crate) struct Run {
     pub(crate) head: Granule,
     pub(crate) granules: u32,
-    /// No granule of it was in use since it came to the heap or was last purged. Never set where use isn't
+    /// Granules of it that were in use since they came to the heap or were last purged; all of them where use isn't
     /// tracked.
-    pub(crate) fresh: bool,
+    pub(crate) used: u32,
 }
 
 impl Buddy {
@@ -67,8 +67,8 @@ impl Buddy {
             }
         };
         self.tag_run(head, length);
-        let fresh = self.note_use(head, length);
-        Some(Run { head, granules: length, fresh })
+        let used = self.note_use(head, length);
+        Some(Run { head, granules: length, used })
     }
 
     /// Finds `length` free granules in a row, where no free block is as large as the next power of two.
@@ -110,6 +110,12 @@ impl Buddy {
     fn next_aligned(&self, granule: Granule, alignment: Order) -> Granule {
         let from_origin = self.offset(granule).next_multiple_of(alignment.granules());
         Granule(from_origin - self.shape.lead)
+    }
+
+    /// Whether the `granules` from `start` on are free, and none of them was in use since it was last purged.
+    pub(crate) fn is_unused(&self, start: Granule, granules: u32) -> bool {
+        self.free_stretch_from(start, granules) >= granules
+            && self.used_in(start, granules).is_some_and(|used| used == 0)
     }
 
     /// Free granules in a row from `start` on, counted until there are `enough`.

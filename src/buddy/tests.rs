@@ -118,11 +118,11 @@ proptest! {
         for step in steps {
             match step {
                 Step::Alloc(granules, alignment) => {
-                    if let Some(Run { head, granules: length, fresh }) =
+                    if let Some(Run { head, granules: length, used: old }) =
                         buddy.alloc_run(granules, Order(alignment), u32::MAX)
                     {
                         prop_assert_eq!(length, buddy.run_at(head));
-                        prop_assert_eq!(fresh, !(head.0..head.0 + length).any(|g| used.contains(&g)));
+                        prop_assert_eq!(old as usize, used.range(head.0..head.0 + length).count());
                         used.extend(head.0..head.0 + length);
                         prop_assert!(length >= granules && length < granules * 2);
                         prop_assert_eq!((head.0 + lead) % (1 << alignment), 0);

@@ -38,19 +38,40 @@ impl Touched {
         // SAFETY: the caller's promise.
         Touched { granules: unsafe { Bitmap::new(words, capacity as usize) }, free: 0, idle: 0 }
     }
+
+    /// So many of the free ones are so no more.
+    #[inline]
+    fn take(&mut self, granules: u32) {
+        self.free -= granules;
+        self.idle = self.idle.min(self.free);
+    }
 }
 
 impl Buddy {
-    /// The `granules` from `head` on have come into use; says whether all of them were fresh.
+    /// The `granules` from `head` on have come into use; says how many of them were in use since they were last
+    /// purged: all, where use isn't tracked.
     #[inline]
-    pub(super) fn note_use(&mut self, head: Granule, granules: u32) -> bool {
-        let Some(touched) = &mut self.touched else { return false };
+    pub(super) fn note_use(&mut self, head: Granule, granules: u32) -> u32 {
+        let Some(touched) = &mut self.touched else { return granules };
         let (start, end) = (head.index(), head.index() + granules as usize);
         let old = touched.granules.count(start, end) as u32;
-        touched.free -= old;
-        touched.idle = touched.idle.min(touched.free);
+        touched.take(old);
         touched.granules.set_range(start, end);
-        old == 0
+        old
+    }
+
+    /// The `granules` from `head` on, which are free, hold nothing any more, as if they had been purged.
+    pub(crate) fn forget_use(&mut self, head: Granule, granules: u32) {
+        let Some(touched) = &mut self.touched else { return };
+        let (start, end) = (head.index(), head.index() + granules as usize);
+        touched.take(touched.granules.count(start, end) as u32);
+        touched.granules.clear_range(start, end);
+    }
+
+    /// How many of the `granules` from `head` on were in use since they were last purged, where use is tracked.
+    pub(super) fn used_in(&self, head: Granule, granules: u32) -> Option<u32> {
+        let touched = self.touched.as_ref()?;
+        Some(touched.granules.count(head.index(), head.index() + granules as usize) as u32)
     }
 
     /// So many granules in use have become free.
@@ -104,8 +125,7 @@ impl Buddy {
             if count > 0 {
                 spent += count.max(CALL);
                 if purge(start, end) {
-                    touched.free -= count;
-                    touched.idle = touched.idle.min(touched.free);
+                    touched.take(count);
                     touched.granules.clear_range(from, to);
                 }
             }

@@ -36,7 +36,7 @@ pub use hardened::{alloc_at_once, change_origin, fault_at, harden, record_of, re
 use crate::error::Error;
 use crate::pool::MIN_ALIGNMENT;
 pub use crate::pool::{Claim, Fault, Wanted, set_found_handler};
-use crate::pool::{Stash, replace};
+use crate::pool::{Resized, Stash, replace};
 use crate::sampled;
 pub use crate::sampled::{Record, Trace, TraceFn, set_tracer};
 pub use crate::slab::MAX_OBJECT;
@@ -445,20 +445,22 @@ pub unsafe fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<No
     if bytes.is_some_and(|bytes| (bytes / 2 + 1..=bytes).contains(&size)) {
         return Ok(block);
     }
-    match default_pool().resize_where_it_is(address, size)? {
-        None => Ok(block),
-        Some(old_size) if size > old_size => {
+    let (bytes, new) = match default_pool().resize_uncopied(block, size)? {
+        Resized::Is(block) => return Ok(block),
+        Resized::Copy { bytes, .. } if size <= bytes => {
+            // SAFETY: passed on to the caller.
+            return unsafe { default_pool().resize(block, size) };
+        }
+        Resized::Copy { bytes, to: Some(new) } => (bytes, new),
+        Resized::Copy { bytes, to: None } => {
             match alloc(size).map_or_else(|| alloc_slow(Wanted::bytes(size)), Ok) {
-                // SAFETY: passed on to the caller.
-                Ok(new) => unsafe {
-                    replace(block, new, old_size, |block| release_slow(block, claim))
-                },
-                Err(error) => default_pool().resize_at_last(block, size, error),
+                Ok(new) => (bytes, new),
+                Err(error) => return default_pool().resize_at_last(block, size, error),
             }
         }
-        // SAFETY: passed on to the caller.
-        Some(_) => unsafe { default_pool().resize(block, size) },
-    }
+    };
+    // SAFETY: passed on to the caller.
+    unsafe { replace(block, new, bytes, |block| release_slow(block, claim)) }
 }
 
 /// Moves a sampled block.

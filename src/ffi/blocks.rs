@@ -58,12 +58,13 @@ pub unsafe extern "C" fn hl_alloc_aligned(
     pointer(unsafe { live(pool) }.and_then(|live| live.alloc_aligned(alignment, size)))
 }
 
-/// Makes a block hold `size` bytes, in place if that can be, else in another place, with its contents, as
-/// far as they fit, copied. Returns the block's address from then on. A NULL block is allocated. For 0 bytes
+/// Makes a block hold `size` bytes, in place if that can be, else in another place, with its contents as far
+/// as they fit. Returns the block's address from then on. A NULL block is allocated. For 0 bytes
 /// the block becomes one of the smallest: it is not released. The alignment is that of hl_alloc().
 ///
 /// NULL, with the block as it was, for the reasons of hl_alloc() and hl_release(). Cost: bounded if it stays,
-/// a step a byte if it moves.
+/// a step a byte if it moves; in a system heap one of 512 KiB or more moves by some calls of the system,
+/// where those are less work.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_resize(
     pool: *mut hl_pool,

@@ -9,7 +9,7 @@ use core::ptr::{NonNull, from_mut, with_exposed_provenance, with_exposed_provena
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use core::time::Duration;
 pub use last_words::last_words;
-use libc::{MAP_ANONYMOUS, MAP_NORESERVE, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE};
+use libc::{PROT_NONE, PROT_READ, PROT_WRITE};
 use spin::RelaxStrategy;
 
 /// Waits for a lock by giving the processor away after a short spin: whoever holds the lock may be waiting
@@ -113,13 +113,30 @@ pub(crate) fn page_size() -> usize {
 /// # Errors
 /// `System`, if the system refuses.
 pub(crate) fn reserve(size: usize) -> Result<NonNull<u8>, Error> {
-    const FLAGS: libc::c_int = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    let arguments = [0, size, PROT_NONE as usize, FLAGS as usize, usize::MAX, 0];
     // SAFETY: a new mapping, at an address of the system's choice, touches nobody's memory.
+    unsafe { map(0, size, PROT_NONE, 0) }
+}
+
+/// # Safety
+/// What the flags do to memory that is mapped there nobody minds.
+unsafe fn map(
+    address: usize,
+    size: usize,
+    allowed: libc::c_int,
+    flags: libc::c_int,
+) -> Result<NonNull<u8>, Error> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | flags;
+    let arguments = [address, size, allowed as usize, flags as usize, usize::MAX, 0];
+    // SAFETY: the caller's promise.
     let result = unsafe { raw::call(libc::SYS_mmap, arguments) };
+    mapped(result).map_err(|errno| Error::System { call: "mmap", errno })
+}
+
+/// Where a system call has mapped something, or else its error number.
+fn mapped(result: isize) -> Result<NonNull<u8>, i32> {
     match NonNull::new(with_exposed_provenance_mut(result as usize)) {
         Some(address) if !(-4095..0).contains(&result) => Ok(address),
-        _ => Err(Error::System { call: "mmap", errno: -result as i32 }),
+        _ => Err(-result as i32),
     }
 }
 
@@ -191,6 +208,52 @@ pub(crate) unsafe fn purge(address: NonNull<u8>, size: usize) -> bool {
     let arguments = [address.addr().get(), size, libc::MADV_DONTNEED as usize];
     // SAFETY: the caller's promise.
     unsafe { raw::call(libc::SYS_madvise, arguments) == 0 }
+}
+
+/// Moves the pages of `size` bytes to `to`, where they become `new_size`; what is left behind, and what is new, reads as
+/// zero. False, with nothing moved, if the system refuses, or does not keep the range in one mapping.
+///
+/// # Safety
+/// Both ranges are committed, of whole pages, and disjoint, and nobody else uses them; `new_size` is not less than `size`.
+pub(crate) unsafe fn move_pages(
+    from: NonNull<u8>,
+    to: NonNull<u8>,
+    size: usize,
+    new_size: usize,
+) -> bool {
+    let (from_address, to_address) = (from.addr().get(), to.addr().get());
+    // SAFETY: the first call changes nothing that a program sees. The second leaves the range as it is but empty, with the
+    // pages in one of the system's choice. The third replaces a range that is the caller's.
+    unsafe {
+        // Refused where memory is locked: to move some of it would unlock all of the mapping.
+        let cold = [from_address, page_size(), libc::MADV_COLD as usize];
+        if raw::call(libc::SYS_madvise, cold) != 0 {
+            return false;
+        }
+        // First to where nothing is: what is to be replaced is unmapped before the system finds what it refuses for.
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
+        let away = [from_address, size, size, flags as usize];
+        let Ok(away) = mapped(raw::call(libc::SYS_mremap, away)) else { return false };
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        let there = [away.addr().get(), size, new_size, flags as usize, to_address];
+        if mapped(raw::call(libc::SYS_mremap, there)).is_ok() {
+            return true;
+        }
+        from.copy_from_nonoverlapping(away, size);
+        release(away, size);
+        // If it was unmapped; else this is what is refused.
+        let _ = map(to_address, new_size, PROT_READ | PROT_WRITE, libc::MAP_FIXED_NOREPLACE);
+        false
+    }
+}
+
+/// Maps committed memory anew, empty, as it was when it was committed first. False if the system refuses.
+///
+/// # Safety
+/// The pages are committed, and nobody uses what is in them.
+pub(crate) unsafe fn renew(address: NonNull<u8>, size: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { map(address.addr().get(), size, PROT_READ | PROT_WRITE, libc::MAP_FIXED) }.is_ok()
 }
 
 /// Gives reserved memory back.

@@ -1,7 +1,7 @@
 //! Blocks: allocated, released and resized, in Rust with errors that say why not, and by the C names over raw
 //! pointers.
 
-use super::heap::{Fresh, Request};
+use super::heap::{Fresh, Request, Resized};
 use super::{Claim, MAX_SIZE, MIN_ALIGNMENT, MemoryPool, Wanted};
 use crate::armour::Region;
 use crate::error::{Error, Status};
@@ -198,9 +198,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         }
     }
 
-    /// Makes a block hold `size` bytes, where it is if that can be, else elsewhere with its contents copied.
-    /// For 0 bytes it becomes a smallest block; it is not released. Cost: a step a byte if it moves. A block that
-    /// moves has the alignment of [`MemoryPool::alloc`].
+    /// Makes a block hold `size` bytes, where it is if that can be, else elsewhere with its contents.
+    /// For 0 bytes it becomes a smallest block; it is not released. Cost: a step a byte if it moves, or, of 512 KiB and
+    /// more in a system heap, some calls of the system where those are less work. A block that moves has the alignment of [`MemoryPool::alloc`].
     ///
     /// # Errors
     /// As [`MemoryPool::alloc`] and [`MemoryPool::release`]; then the block is as it was.
@@ -212,20 +212,25 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if self.wears_armour(address) {
             return self.resize_armoured(self, address, size, Claim::POOL);
         }
-        let Some(old_size) = self.resize_where_it_is(address, size)? else { return Ok(block) };
-        let new = if size > old_size {
-            match self.alloc(size) {
+        let (old_size, new) = match self.resize_uncopied(block, size)? {
+            Resized::Is(block) => return Ok(block),
+            Resized::Copy { bytes, to } => (bytes, to),
+        };
+        let new = match new {
+            Some(new) => new,
+            None if size > old_size => match self.alloc(size) {
                 Ok(new) => new,
                 Err(error) => return self.resize_at_last(block, size, error),
-            }
-        } else {
-            // Smaller, and too much smaller to stay: but no reason to ask anybody for memory.
-            let mut inner = self.lock();
-            let new = inner.alloc(Request { size, alignment: MIN_ALIGNMENT });
-            self.warn_if_due(inner);
-            match new {
-                Some(new) => new.address,
-                None => return Ok(self.shrink(block, size)),
+            },
+            None => {
+                // Smaller, and too much smaller to stay: but no reason to ask anybody for memory.
+                let mut inner = self.lock();
+                let new = inner.alloc(Request { size, alignment: MIN_ALIGNMENT });
+                self.warn_if_due(inner);
+                match new {
+                    Some(new) => new.address,
+                    None => return Ok(self.shrink(block, size)),
+                }
             }
         };
         // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes; the old one is the
@@ -233,7 +238,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         unsafe { self.replace(block, new, old_size.min(size)) }
     }
 
-    /// Makes a block without an armour hold more bytes where it is, if what was done for want of memory lets it;
+    /// Makes a block without an armour hold more bytes without another one, if what was done for want of memory lets it;
     /// else says what is wanting.
     #[cold]
     pub(crate) fn resize_at_last(
@@ -242,20 +247,25 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         size: usize,
         error: Error,
     ) -> Result<NonNull<u8>, Error> {
-        if self.resize_where_it_is(block.addr().get(), size)?.is_some() {
-            return Err(error);
-        }
+        let resized = match self.resize_uncopied(block, size)? {
+            Resized::Is(block) => block,
+            // SAFETY: both blocks are live, and have so many bytes; the old one is the caller's to give up.
+            Resized::Copy { bytes, to: Some(new) } => unsafe { self.replace(block, new, bytes) }?,
+            Resized::Copy { to: None, .. } => return Err(error),
+        };
         // To allocate another one has failed, but not the request.
         self.lock().take_back_failure();
-        Ok(block)
+        Ok(resized)
     }
 
-    /// Makes a block without an armour hold `size` bytes where it is, or else says how many it has.
-    pub(crate) fn resize_where_it_is(
+    /// Makes a block without an armour hold `size` bytes where it is, or else has it move with its pages, or else says
+    /// what is to be copied.
+    pub(crate) fn resize_uncopied(
         &self,
-        address: usize,
+        block: NonNull<u8>,
         size: usize,
-    ) -> Result<Option<usize>, Error> {
+    ) -> Result<Resized, Error> {
+        let address = block.addr().get();
         let mut inner = self.lock();
         let Some((heap, live)) = inner.live(address) else {
             return Err(self.refused(inner, address));
@@ -263,11 +273,15 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if size > MAX_SIZE {
             return Err(Error::SizeOverflow { count: 1, size });
         }
-        if inner.resize(heap, live, size) {
+        let resized = if inner.resize(heap, live, size) {
+            Some(Resized::Is(block))
+        } else {
+            inner.move_run(heap, live, size)
+        };
+        if resized.is_some() {
             self.warn_if_due(inner);
-            return Ok(None);
         }
-        Ok(Some(live.size))
+        Ok(resized.unwrap_or(Resized::Copy { bytes: live.size, to: None }))
     }
 
     /// [`replace`], of blocks of this pool.

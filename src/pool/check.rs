@@ -9,7 +9,7 @@ use crate::error::Error;
 use spin::RelaxStrategy;
 
 impl Heap {
-    /// Checks H1 to H3 and the layers below. Cost: a step a granule.
+    /// Checks H1 to H4 and the layers below. Cost: a step a granule.
     fn check(&self) -> Result<(), Broken> {
         self.check_layers()?;
         let origin = Granule(0);
@@ -20,6 +20,7 @@ impl Heap {
         let counts = self.run_counts();
         let counted = (counts.0, counts.1) == (blocks, granules * self.granule());
         require(counted, "H3: the live runs are counted", origin)?;
+        require(self.places_are_right(), "H4: noted places are the heap's", origin)?;
         let first = self.address_of(origin).addr().get();
         require(first.is_multiple_of(self.granule()), "H1: granule 0 is aligned", origin)
     }

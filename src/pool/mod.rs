@@ -35,7 +35,7 @@ pub use hardened::set_found_handler;
 pub(crate) use hardened::{Armoury, Bare, Guards, MOST_CHECKED, Rack, Roll};
 pub use hardened::{Claim, Fault, Wanted};
 pub(crate) use hardened::{found, set_found_handler_if_none};
-pub(crate) use heap::{Backing, MAX_RESERVATION, Request, Reservation, ReservedMetadata};
+pub(crate) use heap::{Backing, MAX_RESERVATION, Request, Reservation, ReservedMetadata, Resized};
 pub use heap::{MAX_SIZE, MIN_ALIGNMENT};
 pub use limits::{Context, GrowFn, LowMemoryFn};
 pub(crate) use lock::{Wait, try_while};

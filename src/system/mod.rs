@@ -42,6 +42,8 @@ static BACKING: Backing = Backing {
     commit: os::commit,
     let_write: os::commit,
     purge: os::purge,
+    move_pages: os::move_pages,
+    renew: os::renew,
     decays: |_| false,
     release,
 };

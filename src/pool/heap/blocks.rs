@@ -1,7 +1,7 @@
 //! A heap's blocks, which are objects of spans and runs: allocated, released, resized, and why that is refused.
 
 use super::Heap;
-use crate::buddy::{Granule, Kind, Order, Tag};
+use crate::buddy::{Granule, Kind, Order, Run, Tag};
 use crate::error::Error;
 use crate::slab::{ClassId, MAX_OBJECT, Place, Refused};
 use core::ptr::NonNull;
@@ -19,7 +19,7 @@ pub(crate) struct Request {
 pub(crate) struct Live {
     pub(crate) size: usize,
     /// The run it is, unless it is an object of a span.
-    run: Option<Granule>,
+    pub(super) run: Option<Granule>,
 }
 
 /// A new block, and whether its bytes are known to be zero.
@@ -82,6 +82,11 @@ impl Heap {
     }
 
     fn alloc_run(&mut self, request: Request, budget: u32) -> Option<Fresh> {
+        let run = self.take_run(request, budget)?;
+        Some(Fresh { address: self.address_of(run.head), zeroed: run.used == 0 })
+    }
+
+    pub(super) fn take_run(&mut self, request: Request, budget: u32) -> Option<Run> {
         let (granules, alignment) = self.run_for(request);
         if granules > self.buddy.end() {
             return None;
@@ -90,7 +95,7 @@ impl Heap {
         self.live_runs += 1;
         self.live_run_granules += run.granules;
         self.runs_allocated += 1;
-        Some(Fresh { address: self.address_of(run.head), zeroed: run.fresh })
+        Some(run)
     }
 
     /// Releases the block that starts at `address`, unless it is in a span that has an owner. Says how many
@@ -111,7 +116,7 @@ impl Heap {
     }
 
     #[inline(never)]
-    fn release_run(&mut self, address: usize) -> Result<u32, Refused> {
+    pub(super) fn release_run(&mut self, address: usize) -> Result<u32, Refused> {
         let granule = self.granule_at(address).ok_or(Refused)?;
         if self.address_of(granule).addr().get() != address {
             return Err(Refused);

@@ -7,6 +7,7 @@
 //! ```
 //! Nothing the allocator trusts lies behind granule 0. A region is trimmed inward (`·`) to whole granules.
 
+use super::moved::Places;
 use super::{Backing, Heap, Links};
 use crate::buddy::{Buddy, MAX_GRANULES, Shape, Sweep};
 use crate::error::Error;
@@ -52,6 +53,7 @@ struct Parts {
     rooms: usize,
     spans: usize,
     numbers: usize,
+    places: usize,
     end: usize,
 }
 
@@ -61,7 +63,8 @@ impl Parts {
         let buddy = entry + size_of::<Entry>();
         let end = buddy + shape.metadata_bytes();
         if !has_spans {
-            return Parts { entry, buddy, slab: end, rooms: end, spans: end, numbers: end, end };
+            let (slab, rooms, spans, numbers, places) = (end, end, end, end, end);
+            return Parts { entry, buddy, slab, rooms, spans, numbers, places, end };
         }
         let granules = shape.capacity as usize;
         // A heap that tracks use has a backing, and with it caches.
@@ -73,7 +76,9 @@ impl Parts {
         let spans_end = spans + span_bytes;
         let page = if shape.track_use { LARGEST_PAGE } else { align_of::<u32>() };
         let numbers = spans_end.next_multiple_of(page);
-        Parts { entry, buddy, slab, rooms, spans, numbers, end: numbers + number_bytes }
+        let places = (numbers + number_bytes).next_multiple_of(page);
+        let end = places + if shape.track_use { Places::BYTES } else { 0 };
+        Parts { entry, buddy, slab, rooms, spans, numbers, places, end }
     }
 
     /// Bytes from the start to the end of the descriptors for so many granules, and of their numbers.
@@ -242,6 +247,7 @@ impl Heap {
                 decaying: 0,
                 sweep: Sweep::default(),
                 excess: Sweep::default(),
+                places: Places::new(metadata.add(parts.places)),
                 shift: shift as u8,
                 draining: false,
             });

@@ -9,19 +9,23 @@
 //!   multiple of `n`.
 //! - H3: `live_runs` and `live_run_granules` count the runs in use, stashed ones among them, which are all blocks but
 //!   the objects in spans.
+//! - H4: what isn't in the heap's own mapping lies in one of the `places`, which lie in the heap.
 
 mod blocks;
 mod layout;
+mod moved;
 mod pages;
 
 pub(crate) use blocks::{Fresh, Live, Request};
 pub(crate) use layout::{MAX_RESERVATION, Reservation, ReservedMetadata};
+pub(crate) use moved::Resized;
 pub(crate) use pages::Backing;
 
 use super::registry::Entry;
 use crate::buddy::{Broken, Buddy, Extent, Granule, Kind, Sweep, Tags};
 use crate::slab::{ClassId, Freed, Slab, Span, remote::Inbox};
 use core::ptr::NonNull;
+use moved::Places;
 
 /// Bytes of which every block's address is a multiple.
 pub const MIN_ALIGNMENT: usize = 16;
@@ -60,6 +64,7 @@ pub(crate) struct Heap {
     sweep: Sweep,
     /// How far the purge is of what is too much.
     excess: Sweep,
+    places: Places,
     shift: u8,
     pub(super) draining: bool,
 }
@@ -264,6 +269,11 @@ impl Heap {
 
     pub(super) fn extents(&self) -> impl Iterator<Item = Extent> {
         self.buddy.extents(Granule(0))
+    }
+
+    /// Whether H4 holds, as far as the books say.
+    pub(super) fn places_are_right(&self) -> bool {
+        self.places.lie_below(self.buddy.end())
     }
 
     /// Checks the layers below.

@@ -7,7 +7,7 @@
 
 mod home;
 
-use super::heap::{Heap, Live};
+use super::heap::{Heap, Live, Resized};
 use super::heaps::Heaps;
 use super::limits::{Callback, GrowFn, LowMemoryFn, NO_LIMIT};
 use super::registry;
@@ -271,6 +271,23 @@ impl<R: RelaxStrategy> Inner<R> {
         let stays = self.on_heap(heap, |heap| heap.resize(live, size, budget));
         self.purge_if_worthwhile(heap);
         stays
+    }
+
+    /// Has a live block move that is to hold `size` bytes and can't where it is, if it can be without copying, or a new
+    /// block of its heap is the one to copy it to.
+    pub(super) fn move_run(
+        &mut self,
+        heap: NonNull<Heap>,
+        live: Live,
+        size: usize,
+    ) -> Option<Resized> {
+        if self.heaps.get(heap).draining {
+            return None;
+        }
+        let budget = self.budget();
+        let resized = self.on_heap(heap, |heap| heap.move_run(live, size, budget));
+        self.purge_if_worthwhile(heap);
+        resized
     }
 
     /// Gives back what can be given back of a live block that holds `size` bytes where it is.
