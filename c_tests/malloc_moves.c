@@ -4,6 +4,7 @@
  */
 #include "malloc_check.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -102,10 +103,36 @@ static void check_that_parts_may_differ(void) {
     free(block);
 }
 
+/* What is mapped later is to be locked: but nothing that a program has not got. */
+static void check_that_free_memory_is_not_locked(void) {
+    unsigned char *vectors[VECTORS];
+    for (size_t i = 0; i < VECTORS; i++) {
+        vectors[i] = malloc(MIB);
+        write_pattern(vectors[i], MIB, i);
+    }
+    malloc_trim(0);
+    if (mlockall(MCL_FUTURE) != 0) {
+        fprintf(stderr, "skipped: locked memory is limited\n");
+        return;
+    }
+    for (size_t size = 2 * MIB; size <= LAST; size *= 2) {
+        for (size_t i = 0; i < VECTORS; i++) {
+            vectors[i] = grown(vectors[i], size);
+            CHECK(holds_pattern(vectors[i], MIB, i));
+        }
+    }
+    CHECK(status_of("VmRSS:") < 2 * VECTORS * (LAST / KIB) / 4);
+    for (size_t i = 0; i < VECTORS; i++) {
+        free(vectors[i]);
+    }
+    CHECK_EQUAL(munlockall(), 0);
+}
+
 int main(void) {
     check_that_malloc_is_ours();
     check_that_locked_memory_stays_locked();
     check_that_nothing_is_there_twice();
     check_that_parts_may_differ();
+    check_that_free_memory_is_not_locked();
     return 0;
 }

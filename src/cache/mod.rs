@@ -451,10 +451,10 @@ pub unsafe fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<No
             // SAFETY: passed on to the caller.
             return unsafe { default_pool().resize(block, size) };
         }
-        Resized::Copy { bytes, to: Some(new) } => (bytes, new),
-        Resized::Copy { bytes, to: None } => {
+        Resized::Copy { done, bytes, to: Some(new) } => (done..bytes, new),
+        Resized::Copy { bytes, to: None, .. } => {
             match alloc(size).map_or_else(|| alloc_slow(Wanted::bytes(size)), Ok) {
-                Ok(new) => (bytes, new),
+                Ok(new) => (0..bytes, new),
                 Err(error) => return default_pool().resize_at_last(block, size, error),
             }
         }
@@ -477,7 +477,7 @@ unsafe fn resize_sampled(
     let old_size = counted(sampled::size(address))?;
     let new = alloc_slow(Wanted::bytes(size))?;
     // SAFETY: both blocks are live, and have so many bytes; the rest is the caller's promise.
-    unsafe { replace(block, new, old_size.min(size), |block| release_slow(block, claim)) }
+    unsafe { replace(block, new, 0..old_size.min(size), |block| release_slow(block, claim)) }
 }
 
 /// Bytes that may be used of a live block, as `MemoryPool::usable_size` says.

@@ -6,7 +6,7 @@ pub(crate) mod thread;
 
 use crate::error::Error;
 use core::ptr::{NonNull, from_mut, with_exposed_provenance, with_exposed_provenance_mut};
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use core::time::Duration;
 pub use last_words::last_words;
 use libc::{PROT_NONE, PROT_READ, PROT_WRITE};
@@ -108,6 +108,10 @@ pub(crate) fn page_size() -> usize {
     }
 }
 
+fn is_of_pages(address: NonNull<u8>, size: usize) -> bool {
+    (address.addr().get() | size).is_multiple_of(page_size())
+}
+
 /// Reserves address space, at a page: nothing can be read or written there yet.
 ///
 /// # Errors
@@ -201,8 +205,7 @@ pub(crate) fn entropy() -> [u64; 2] {
 /// # Safety
 /// The pages are committed, and nobody uses what is in them.
 pub(crate) unsafe fn purge(address: NonNull<u8>, size: usize) -> bool {
-    let page = page_size();
-    if !address.addr().get().is_multiple_of(page) || !size.is_multiple_of(page) {
+    if !is_of_pages(address, size) {
         return false;
     }
     let arguments = [address.addr().get(), size, libc::MADV_DONTNEED as usize];
@@ -210,24 +213,22 @@ pub(crate) unsafe fn purge(address: NonNull<u8>, size: usize) -> bool {
     unsafe { raw::call(libc::SYS_madvise, arguments) == 0 }
 }
 
-/// Moves the pages of `size` bytes to `to`, where they become `new_size`; what is left behind, and what is new, reads as
-/// zero. False, with nothing moved, if the system refuses, or does not keep the range in one mapping.
+/// Moves the pages of `size` bytes to `to`; what is left behind reads as zero. False, with nothing moved, if the ranges
+/// aren't of whole pages, or the system refuses, as where it has the first in several mappings.
 ///
 /// # Safety
-/// Both ranges are committed, of whole pages, and disjoint, and nobody else uses them; `new_size` is not less than `size`.
-pub(crate) unsafe fn move_pages(
-    from: NonNull<u8>,
-    to: NonNull<u8>,
-    size: usize,
-    new_size: usize,
-) -> bool {
+/// Both ranges are committed and disjoint, and nobody else uses them.
+pub(crate) unsafe fn move_pages(from: NonNull<u8>, to: NonNull<u8>, size: usize) -> bool {
+    // Where every page is accounted for the system may find that there is none when it has unmapped one already.
+    if !is_of_pages(from, size) || !is_of_pages(to, size) || commits_strictly() {
+        return false;
+    }
     let (from_address, to_address) = (from.addr().get(), to.addr().get());
-    // SAFETY: the first call changes nothing that a program sees. The second leaves the range as it is but empty, with the
-    // pages in one of the system's choice. The third replaces a range that is the caller's.
+    // SAFETY: the first call leaves the range as it is but empty, with the pages in a mapping of the system's choice. The
+    // second replaces a range that is the caller's; what is copied back if it fails is as long as that.
     unsafe {
-        // Refused where memory is locked: to move some of it would unlock all of the mapping.
-        let cold = [from_address, page_size(), libc::MADV_COLD as usize];
-        if raw::call(libc::SYS_madvise, cold) != 0 {
+        // To move some pages of a locked mapping would unlock all of it.
+        if is_locked(from) {
             return false;
         }
         // First to where nothing is: what is to be replaced is unmapped before the system finds what it refuses for.
@@ -235,25 +236,61 @@ pub(crate) unsafe fn move_pages(
         let away = [from_address, size, size, flags as usize];
         let Ok(away) = mapped(raw::call(libc::SYS_mremap, away)) else { return false };
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-        let there = [away.addr().get(), size, new_size, flags as usize, to_address];
+        let there = [away.addr().get(), size, size, flags as usize, to_address];
         if mapped(raw::call(libc::SYS_mremap, there)).is_ok() {
             return true;
         }
         from.copy_from_nonoverlapping(away, size);
         release(away, size);
-        // If it was unmapped; else this is what is refused.
-        let _ = map(to_address, new_size, PROT_READ | PROT_WRITE, libc::MAP_FIXED_NOREPLACE);
+        map_again(to, size);
         false
     }
 }
 
-/// Maps committed memory anew, empty, as it was when it was committed first. False if the system refuses.
+/// Maps committed memory anew, empty, as it was when it was first committed. False, with nothing changed, if it isn't of
+/// whole pages, or the system refuses.
 ///
 /// # Safety
 /// The pages are committed, and nobody uses what is in them.
 pub(crate) unsafe fn renew(address: NonNull<u8>, size: usize) -> bool {
+    if !is_of_pages(address, size) {
+        return false;
+    }
     // SAFETY: the caller's promise.
-    unsafe { map(address.addr().get(), size, PROT_READ | PROT_WRITE, libc::MAP_FIXED) }.is_ok()
+    unsafe {
+        if map(address.addr().get(), size, PROT_READ | PROT_WRITE, libc::MAP_FIXED).is_err() {
+            map_again(address, size);
+            return false;
+        }
+        // As all is that is mapped after `mlockall(MCL_FUTURE)`, and there at once.
+        if is_locked(address) {
+            raw::call(libc::SYS_munlock, [address.addr().get(), size]);
+            purge(address, size);
+        }
+    }
+    true
+}
+
+/// Maps committed memory again, if the system has unmapped it before it refused what it was asked for.
+///
+/// # Panics
+/// If it refuses that, too: there is no other memory at these addresses.
+///
+/// # Safety
+/// The pages were committed, and nobody uses what is in them.
+unsafe fn map_again(address: NonNull<u8>, size: usize) {
+    const FLAGS: libc::c_int = libc::MAP_FIXED_NOREPLACE;
+    // SAFETY: what is mapped stays.
+    let mapped = unsafe { map(address.addr().get(), size, PROT_READ | PROT_WRITE, FLAGS) };
+    let is_there = matches!(mapped, Ok(_) | Err(Error::System { errno: libc::EEXIST, .. }));
+    assert!(is_there, "the system has unmapped memory, and has none for it: {mapped:?}");
+}
+
+/// Whether the system keeps the mapping of this page in memory, as far as it says so (Linux does from 5.4 on).
+fn is_locked(page: NonNull<u8>) -> bool {
+    let arguments = [page.addr().get(), page_size(), libc::MADV_COLD as usize];
+    // SAFETY: it changes nothing that a program sees. It is refused where memory is locked.
+    unsafe { raw::call(libc::SYS_madvise, arguments) != 0 }
 }
 
 /// Gives reserved memory back.
@@ -308,21 +345,33 @@ fn limit_of(resource: usize) -> Option<usize> {
 }
 
 /// Whether the system accounts for every page that could be written to, and reservations have to be
-/// modest (`vm.overcommit_memory=2`).
+/// modest (`vm.overcommit_memory=2`). As it was when this was first asked.
 pub(crate) fn commits_strictly() -> bool {
+    const UNKNOWN: u8 = 0;
+    // Relaxed: whoever finds it unset asks again.
+    static MODE: AtomicU8 = AtomicU8::new(UNKNOWN);
+    let mut mode = MODE.load(Ordering::Relaxed);
+    if mode == UNKNOWN {
+        mode = overcommit_mode();
+        MODE.store(mode, Ordering::Relaxed);
+    }
+    mode == b'2'
+}
+
+/// The first character of the setting, or that of its default.
+fn overcommit_mode() -> u8 {
     let path = c"/proc/sys/vm/overcommit_memory".as_ptr().addr();
-    let mut mode = [0u8; 1];
+    let mut mode = [b'0'; 1];
     // SAFETY: the path ends in a NUL, and the buffer has the size given.
     unsafe {
         let flags = libc::O_RDONLY | libc::O_CLOEXEC;
         let file = raw::call(libc::SYS_openat, [libc::AT_FDCWD as usize, path, flags as usize]);
-        if file < 0 {
-            return false;
+        if file >= 0 {
+            raw::call(libc::SYS_read, [file as usize, mode.as_mut_ptr().addr(), mode.len()]);
+            raw::call(libc::SYS_close, [file as usize]);
         }
-        raw::call(libc::SYS_read, [file as usize, mode.as_mut_ptr().addr(), mode.len()]);
-        raw::call(libc::SYS_close, [file as usize]);
     }
-    mode == *b"2"
+    mode[0]
 }
 
 /// Something that is done when a thread ends; see [`at_thread_end`].

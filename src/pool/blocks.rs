@@ -6,6 +6,7 @@ use super::{Claim, MAX_SIZE, MIN_ALIGNMENT, MemoryPool, Wanted};
 use crate::armour::Region;
 use crate::error::{Error, Status};
 use crate::slab::{ClassId, MAX_OBJECT, Refused};
+use core::ops::Range;
 use core::ptr::NonNull;
 use spin::RelaxStrategy;
 
@@ -212,9 +213,9 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if self.wears_armour(address) {
             return self.resize_armoured(self, address, size, Claim::POOL);
         }
-        let (old_size, new) = match self.resize_uncopied(block, size)? {
+        let (done, old_size, new) = match self.resize_uncopied(block, size)? {
             Resized::Is(block) => return Ok(block),
-            Resized::Copy { bytes, to } => (bytes, to),
+            Resized::Copy { done, bytes, to } => (done, bytes, to),
         };
         let new = match new {
             Some(new) => new,
@@ -235,7 +236,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         };
         // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes; the old one is the
         // caller's to give up.
-        unsafe { self.replace(block, new, old_size.min(size)) }
+        unsafe { self.replace(block, new, done..old_size.min(size)) }
     }
 
     /// Makes a block without an armour hold more bytes without another one, if what was done for want of memory lets it;
@@ -249,9 +250,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     ) -> Result<NonNull<u8>, Error> {
         let resized = match self.resize_uncopied(block, size)? {
             Resized::Is(block) => block,
-            // SAFETY: both blocks are live, and have so many bytes; the old one is the caller's to give up.
-            Resized::Copy { bytes, to: Some(new) } => unsafe { self.replace(block, new, bytes) }?,
-            Resized::Copy { to: None, .. } => return Err(error),
+            Resized::Copy { done, bytes, to } => {
+                let new = to.ok_or(error)?;
+                // SAFETY: both blocks are live, and have so many bytes; the old one is the caller's to give up.
+                unsafe { self.replace(block, new, done..bytes) }?
+            }
         };
         // To allocate another one has failed, but not the request.
         self.lock().take_back_failure();
@@ -281,7 +284,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         if resized.is_some() {
             self.warn_if_due(inner);
         }
-        Ok(resized.unwrap_or(Resized::Copy { bytes: live.size, to: None }))
+        Ok(resized.unwrap_or(Resized::Copy { done: 0, bytes: live.size, to: None }))
     }
 
     /// [`replace`], of blocks of this pool.
@@ -292,7 +295,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         &self,
         block: NonNull<u8>,
         new: NonNull<u8>,
-        bytes: usize,
+        bytes: Range<usize>,
     ) -> Result<NonNull<u8>, Error> {
         // SAFETY: the caller's promise.
         unsafe { replace(block, new, bytes, |block| self.release(block)) }
@@ -334,20 +337,22 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 }
 
-/// Copies the first bytes of a block to a new one, and releases it by `release`. It is the caller's until then, so it
-/// can be copied without the lock.
+/// Copies some bytes of a block to a new one, and releases it by `release`. It is the caller's until then, so it can be
+/// copied without the lock.
 ///
 /// # Safety
-/// Both blocks are live and have that many bytes, the old one is the caller's to give up, and nobody else knows the new
+/// Both blocks are live and have these bytes, the old one is the caller's to give up, and nobody else knows the new
 /// one.
 pub(crate) unsafe fn replace(
     block: NonNull<u8>,
     new: NonNull<u8>,
-    bytes: usize,
+    bytes: Range<usize>,
     release: impl Fn(NonNull<u8>) -> Result<(), Error>,
 ) -> Result<NonNull<u8>, Error> {
     // SAFETY: the caller's promise; two live blocks don't overlap.
-    unsafe { new.copy_from_nonoverlapping(block, bytes) };
+    unsafe {
+        new.add(bytes.start).copy_from_nonoverlapping(block.add(bytes.start), bytes.len());
+    }
     // It fails if somebody has released the block meanwhile, against the caller's promise.
     release(block).map(|()| new).inspect_err(|_| _ = release(new))
 }

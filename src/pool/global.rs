@@ -35,7 +35,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         }
         match self.alloc_aligned(new.align(), new.size()) {
             // SAFETY: the old block is the caller's to give up, and each has as many bytes as its layout.
-            Ok(other) => unsafe { self.replace(block, other, old.size().min(new.size())) },
+            Ok(other) => unsafe { self.replace(block, other, 0..old.size().min(new.size())) },
             // It fits as it is.
             Err(_) if new.size() <= old.size() && new.align() <= old.align() => Ok(block),
             Err(error) => Err(error),

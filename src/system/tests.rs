@@ -92,9 +92,9 @@ fn where_the_system_takes_nothing_back_no_release_asks_it_for_all() {
 static MOVES: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 const fn moving<const TEST: usize>() -> Backing {
-    let move_pages = |from, to, size, new_size| {
+    let move_pages = |from, to, size| {
         // SAFETY: the caller's promise.
-        let moved = unsafe { os::move_pages(from, to, size, new_size) };
+        let moved = unsafe { os::move_pages(from, to, size) };
         MOVES[TEST].fetch_add(usize::from(moved), Relaxed);
         moved
     };
@@ -110,10 +110,31 @@ fn system_moves_pages() -> bool {
         assert!(os::commit(from, MIB));
         from.write(7);
         let to = from.add(MIB / 2);
-        let moves = os::move_pages(from, to, size, 2 * size);
+        let moves = os::move_pages(from, to, size);
         assert_eq!([from.read(), to.read()], if moves { [0, 7] } else { [7, 0] });
         release(reservation);
         moves
+    }
+}
+
+#[test]
+fn nothing_but_whole_pages_is_moved_or_renewed() {
+    let reservation = reserve(MIB).unwrap();
+    let (memory, page) = (reservation.memory, os::page_size());
+    // SAFETY: it has just been reserved, is nobody else's, and is not used after its release.
+    unsafe {
+        assert!(os::commit(memory, MIB));
+        memory.write_bytes(7, 4 * page);
+        for (from, to, size) in
+            [(0, 8 * page, page + 16), (16, 8 * page, page), (0, 8 * page + 16, page)]
+        {
+            assert!(!os::move_pages(memory.add(from), memory.add(to), size));
+        }
+        assert!(!os::renew(memory, page + 16) && !os::renew(memory.add(16), page));
+        assert!((0..4 * page).all(|offset| memory.add(offset).read() == 7));
+        assert!(os::renew(memory, page));
+        assert_eq!([0, page].map(|offset| memory.add(offset).read()), [0, 7]);
+        release(reservation);
     }
 }
 
@@ -179,10 +200,10 @@ fn what_grows_in_turns_moves_with_its_pages() {
 fn what_the_system_does_not_move_is_copied() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
     static REFUSING: Backing = Backing {
-        move_pages: |from, to, size, new_size| {
+        move_pages: |from, to, size| {
             let is_refused = ASKED.fetch_add(1, Relaxed).is_multiple_of(3);
             // SAFETY: the caller's promise.
-            !is_refused && unsafe { os::move_pages(from, to, size, new_size) }
+            !is_refused && unsafe { os::move_pages(from, to, size) }
         },
         renew: |address, size| {
             let is_refused = ASKED.load(Relaxed).is_multiple_of(2);
@@ -207,6 +228,15 @@ fn what_the_system_does_not_move_is_copied() {
         }
         vector.grow(&pool, size);
         vectors.push(vector);
+        // Where something was moved from, among others.
+        let zeroed = pool.alloc_zeroed(size).unwrap();
+        let words = size / size_of::<usize>();
+        // SAFETY: the block has so many words, and is not used after its release.
+        unsafe {
+            assert!((0..words).all(|word| zeroed.cast::<usize>().add(word).read() == 0));
+            zeroed.write_bytes(7, size);
+            pool.release(zeroed).unwrap();
+        }
         pool.check().unwrap();
     }
     assert!(ASKED.load(Relaxed) > 50);

@@ -16,15 +16,16 @@ const WORTH_MOVING: usize = 512 << 10;
 /// The most places that are noted.
 const MOST: u32 = 1024;
 
-/// The most mappings that a run may be in to be moved.
-const MOST_PARTS: u32 = 8;
+/// The most mappings that a run may be in to be moved: one for each time that it has moved, at the least.
+const MOST_PARTS: u32 = 16;
 
 /// What became of a block that is to hold more bytes, or fewer.
 pub(crate) enum Resized {
     /// It is there now, with what was in it.
     Is(NonNull<u8>),
-    /// It has so many bytes as before, which are to be copied: to this new block, if there is one.
-    Copy { bytes: usize, to: Option<NonNull<u8>> },
+    /// It has so many bytes as before, which are to be copied: to this new block, if there is one, where the first `done`
+    /// are already.
+    Copy { done: usize, bytes: usize, to: Option<NonNull<u8>> },
 }
 
 /// Granules whose pages may have come from elsewhere.
@@ -91,11 +92,6 @@ impl Places {
         parts.filter(|&granules| granules > 0).fold(range.granules, u32::min)
     }
 
-    /// Whether one of them has granules of this one.
-    fn overlap(&self, place: Place) -> bool {
-        self.iter().any(|noted| noted.start < place.end() && place.start < noted.end())
-    }
-
     /// Takes away the notes of places that lie in this one.
     fn forget(&mut self, place: Place) {
         for index in (0..self.count).rev() {
@@ -121,12 +117,13 @@ impl Places {
 
 impl Heap {
     /// Has a live run that is to hold more bytes move, with its pages if that is better than to copy them; `None` if it
-    /// is too short, or there is no room for it in this heap.
+    /// is too short, or there is no room for it in this heap, which may commit more if it `may_grow`.
     pub(in crate::pool) fn move_run(
         &mut self,
         live: Live,
         size: usize,
         budget: usize,
+        may_grow: bool,
     ) -> Option<Resized> {
         let (head, backing) = (live.run?, self.backing?);
         if live.size < WORTH_MOVING || size <= live.size || !self.has_room_for_places(backing) {
@@ -135,62 +132,63 @@ impl Heap {
         let request = Request { size, alignment: MIN_ALIGNMENT };
         let new = match self.take_run(request, self.granules_in(budget)) {
             Some(run) => run,
-            None if self.grow(request, budget) => {
+            None if may_grow && self.grow(request, budget) => {
                 self.take_run(request, self.granules_in(budget))?
             }
             None => return None,
         };
         let old = Place { start: head, granules: self.granules_in(live.size) };
-        let place = Place { start: new.head, granules: new.granules };
-        let to = self.address_of(new.head);
+        let place = Place { start: new.head, granules: old.granules };
         // Memory that is there already would go back to the system, to come again for whoever is next where the run was.
         let is_warm = new.used > old.granules / 2;
-        if is_warm || !self.move_pages(backing, old, place) {
-            return Some(Resized::Copy { bytes: live.size, to: Some(to) });
+        let moved = if is_warm { 0 } else { self.move_pages(backing, old, place) };
+        let (to, done) = (self.address_of(new.head), self.bytes(moved));
+        if moved < old.granules {
+            return Some(Resized::Copy { done, bytes: live.size, to: Some(to) });
         }
         // It is too long for a stash, so nobody has released it meanwhile.
         let released = self.release_run(self.address_of(head).addr().get());
         debug_assert!(released.is_ok(), "a run that moves is in use");
-        self.buddy.forget_use(head, old.granules);
-        self.renew(backing, old);
+        self.buddy.forget_use(head, moved);
         Some(Resized::Is(to))
     }
 
-    /// Moves the pages of a run to another one that is at least as long; false, with nothing moved, if that can't be.
-    fn move_pages(&mut self, backing: &Backing, run: Place, to: Place) -> bool {
-        let (mut from, mut to) = (run, to);
-        for _ in 0..MOST_PARTS {
-            let part = self.places.first_part(from);
-            let room = if part == from.granules { to.granules } else { part };
-            let (old, new) = (self.address_of(from.start), self.address_of(to.start));
+    /// Moves the pages of a run to one without; says how many granules, the first ones, were moved.
+    fn move_pages(&mut self, backing: &Backing, run: Place, to: Place) -> u32 {
+        let mut parts = [0; MOST_PARTS as usize];
+        let mut left = run;
+        for part in &mut parts {
+            *part = self.places.first_part(left);
+            left = left.behind(*part);
+        }
+        if left.granules > 0 {
+            // So that it can be moved from there: what lies in the way are places of others, of which nobody uses any.
+            self.renew(backing, to);
+            return 0;
+        }
+        let mut moved = 0;
+        for part in parts.into_iter().take_while(|&part| part > 0) {
+            let (old, new) = (run.behind(moved), to.behind(moved));
+            let (from, to) = (self.address_of(old.start), self.address_of(new.start));
             // SAFETY: the runs are committed memory of this heap (H1), in use, and disjoint. The old one is given up by
             // who moves it, and nobody knows the new one.
-            if !unsafe { (backing.move_pages)(old, new, self.bytes(part), self.bytes(room)) } {
+            if !unsafe { (backing.move_pages)(from, to, self.bytes(part)) } {
                 break;
             }
-            self.places.note(Place { granules: room, ..to });
-            (from, to) = (from.behind(part), to.behind(room));
-            if from.granules == 0 {
-                return true;
-            }
+            self.places.note(Place { granules: part, ..new });
+            moved += part;
         }
-        if from.granules == run.granules {
-            return false;
+        if moved > 0 {
+            self.renew(backing, Place { granules: moved, ..run });
         }
-        let (old, new) = (self.address_of(from.start), self.address_of(to.start));
-        // SAFETY: as above; so much is left of both.
-        unsafe { new.copy_from_nonoverlapping(old, self.bytes(from.granules)) };
-        true
+        moved
     }
 
-    /// Makes free granules without pages, where some came from elsewhere, a part of the heap's own mapping again, if the
-    /// system lets it.
+    /// Makes granules that nobody uses a part of the heap's own mapping again, if the system lets it.
     fn renew(&mut self, backing: &Backing, place: Place) {
-        let start = self.address_of(place.start);
-        if self.places.overlap(place)
-            // SAFETY: the granules are committed memory of this heap (H1), and free.
-            && unsafe { (backing.renew)(start, self.bytes(place.granules)) }
-        {
+        let (start, size) = (self.address_of(place.start), self.bytes(place.granules));
+        // SAFETY: the granules are committed memory of this heap (H1), and nobody uses what is in them.
+        if unsafe { (backing.renew)(start, size) } {
             self.places.forget(place);
         }
     }

@@ -15,11 +15,11 @@ pub(crate) struct Backing {
     pub(crate) let_write: unsafe fn(NonNull<u8>, usize) -> bool,
     /// Gives the pages of free memory back: what is read there next is zero. False if the system refuses.
     pub(crate) purge: unsafe fn(NonNull<u8>, usize) -> bool,
-    /// Moves the pages of so many bytes, the first number, to elsewhere in the heap, where there are as many as the second
-    /// says; what is left behind, and what is new, reads as zero. False, with nothing moved, if the system refuses.
-    pub(crate) move_pages: unsafe fn(NonNull<u8>, NonNull<u8>, usize, usize) -> bool,
-    /// Makes free memory without pages, where some came from elsewhere, a part of the heap's mapping again. False if the
-    /// system refuses.
+    /// Moves the pages of so many bytes to elsewhere in the heap; what is left behind reads as zero. False, with nothing
+    /// moved, if the system refuses.
+    pub(crate) move_pages: unsafe fn(NonNull<u8>, NonNull<u8>, usize) -> bool,
+    /// Makes memory that nobody uses, of which pages came from elsewhere or went there, a part of the heap's own mapping
+    /// again; it reads as zero then. False if the system refuses.
     pub(crate) renew: unsafe fn(NonNull<u8>, usize) -> bool,
     /// Is told how many free bytes could be purged. Whether somebody will, soon, if they stay free.
     pub(crate) decays: fn(usize) -> bool,

@@ -285,7 +285,9 @@ impl<R: RelaxStrategy> Inner<R> {
             return None;
         }
         let budget = self.budget();
-        let resized = self.on_heap(heap, |heap| heap.move_run(live, size, budget));
+        // Of several heaps another may have room.
+        let may_grow = self.heaps.iter().nth(1).is_none();
+        let resized = self.on_heap(heap, |heap| heap.move_run(live, size, budget, may_grow));
         self.purge_if_worthwhile(heap);
         resized
     }
