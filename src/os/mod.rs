@@ -280,17 +280,28 @@ pub(crate) unsafe fn renew(address: NonNull<u8>, size: usize) -> bool {
 /// The pages were committed, and nobody uses what is in them.
 unsafe fn map_again(address: NonNull<u8>, size: usize) {
     const FLAGS: libc::c_int = libc::MAP_FIXED_NOREPLACE;
-    // SAFETY: what is mapped stays.
+    if advise_cold(address, size) != -libc::ENOMEM as isize {
+        return;
+    }
+    // SAFETY: nothing is mapped there, and what others map meanwhile stays.
     let mapped = unsafe { map(address.addr().get(), size, PROT_READ | PROT_WRITE, FLAGS) };
-    let is_there = matches!(mapped, Ok(_) | Err(Error::System { errno: libc::EEXIST, .. }));
-    assert!(is_there, "the system has unmapped memory, and has none for it: {mapped:?}");
+    assert!(
+        mapped == Ok(address),
+        "the system has unmapped memory, and has none for it: {mapped:?}"
+    );
 }
 
 /// Whether the system keeps the mapping of this page in memory, as far as it says so (Linux does from 5.4 on).
 fn is_locked(page: NonNull<u8>) -> bool {
-    let arguments = [page.addr().get(), page_size(), libc::MADV_COLD as usize];
-    // SAFETY: it changes nothing that a program sees. It is refused where memory is locked.
-    unsafe { raw::call(libc::SYS_madvise, arguments) != 0 }
+    advise_cold(page, page_size()) != 0
+}
+
+/// Advises the system that pages won't be used soon: refused with ENOMEM where some are not mapped, with EINVAL where some
+/// are locked.
+fn advise_cold(address: NonNull<u8>, size: usize) -> isize {
+    let arguments = [address.addr().get(), size, libc::MADV_COLD as usize];
+    // SAFETY: it changes nothing that a program sees.
+    unsafe { raw::call(libc::SYS_madvise, arguments) }
 }
 
 /// Gives reserved memory back.
