@@ -426,7 +426,7 @@ impl fmt::Display for Error {
             Error::InteriorPointer { pointer, block, size } => write!(
                 f,
                 "interior pointer: {pointer:#x} is at offset {} in the live block of {size} bytes at {block:#x}",
-                pointer - block
+                pointer.wrapping_sub(block)
             ),
             Error::AlreadyReleased { pointer, size: 0 } => {
                 write!(f, "already released: {pointer:#x} is in free memory of the pool")
@@ -464,7 +464,7 @@ impl fmt::Display for Error {
                 f,
                 "written after release: {pointer:#x} was written to, at offset {} in the freed block at \
                  {block:#x}",
-                pointer - block
+                pointer.wrapping_sub(block)
             ),
             Error::OriginMismatch { pointer, origin } => write!(
                 f,

@@ -36,7 +36,7 @@ pub use hardened::{alloc_at_once, change_origin, fault_at, harden, record_of, re
 use crate::error::Error;
 use crate::pool::MIN_ALIGNMENT;
 pub use crate::pool::{Claim, Fault, Wanted, set_found_handler};
-use crate::pool::{Resized, Stash, replace};
+use crate::pool::{Request, Resized, Stash, replace};
 use crate::sampled;
 pub use crate::sampled::{Record, Trace, TraceFn, set_tracer};
 pub use crate::slab::MAX_OBJECT;
@@ -445,7 +445,8 @@ pub unsafe fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<No
     if bytes.is_some_and(|bytes| (bytes / 2 + 1..=bytes).contains(&size)) {
         return Ok(block);
     }
-    let (bytes, new) = match default_pool().resize_uncopied(block, size)? {
+    let request = Request { size, alignment: MIN_ALIGNMENT };
+    let (bytes, new) = match default_pool().resize_uncopied(block, request)? {
         Resized::Is(block) => return Ok(block),
         Resized::Copy { bytes, .. } if size <= bytes => {
             // SAFETY: passed on to the caller.
@@ -455,7 +456,7 @@ pub unsafe fn resize(block: NonNull<u8>, size: usize, claim: Claim) -> Result<No
         Resized::Copy { bytes, to: None, .. } => {
             match alloc(size).map_or_else(|| alloc_slow(Wanted::bytes(size)), Ok) {
                 Ok(new) => (0..bytes, new),
-                Err(error) => return default_pool().resize_at_last(block, size, error),
+                Err(error) => return default_pool().resize_at_last(block, request, error),
             }
         }
     };

@@ -1,12 +1,11 @@
-//! Blocks: allocated, released and resized, in Rust with errors that say why not, and by the C names over raw
+//! Blocks: allocated and released, in Rust with errors that say why not, and, resized too, by the C names over raw
 //! pointers.
 
-use super::heap::{Fresh, Request, Resized};
-use super::{Claim, MAX_SIZE, MIN_ALIGNMENT, MemoryPool, Wanted};
+use super::heap::{Fresh, Request};
+use super::{Claim, MIN_ALIGNMENT, MemoryPool, Wanted};
 use crate::armour::Region;
 use crate::error::{Error, Status};
 use crate::slab::{ClassId, MAX_OBJECT, Refused};
-use core::ops::Range;
 use core::ptr::NonNull;
 use spin::RelaxStrategy;
 
@@ -199,117 +198,6 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         }
     }
 
-    /// Makes a block hold `size` bytes, where it is if that can be, else elsewhere with its contents.
-    /// For 0 bytes it becomes a smallest block; it is not released. Cost: a step a byte if it moves, or, of 512 KiB and
-    /// more in a system heap, some calls of the system where those are less work. A block that moves has the alignment of [`MemoryPool::alloc`].
-    ///
-    /// # Errors
-    /// As [`MemoryPool::alloc`] and [`MemoryPool::release`]; then the block is as it was.
-    ///
-    /// # Safety
-    /// If the block is a live one and moves, nobody uses its old address any more.
-    pub unsafe fn resize(&self, block: NonNull<u8>, size: usize) -> Result<NonNull<u8>, Error> {
-        let address = block.addr().get();
-        if self.wears_armour(address) {
-            return self.resize_armoured(self, address, size, Claim::POOL);
-        }
-        let (done, old_size, new) = match self.resize_uncopied(block, size)? {
-            Resized::Is(block) => return Ok(block),
-            Resized::Copy { done, bytes, to } => (done, bytes, to),
-        };
-        let new = match new {
-            Some(new) => new,
-            None if size > old_size => match self.alloc(size) {
-                Ok(new) => new,
-                Err(error) => return self.resize_at_last(block, size, error),
-            },
-            None => {
-                // Smaller, and too much smaller to stay: but no reason to ask anybody for memory.
-                let mut inner = self.lock();
-                let new = inner.alloc(Request { size, alignment: MIN_ALIGNMENT });
-                self.warn_if_due(inner);
-                match new {
-                    Some(new) => new.address,
-                    None => return Ok(self.shrink(block, size)),
-                }
-            }
-        };
-        // SAFETY: both blocks are live, so that they don't overlap, and have so many bytes; the old one is the
-        // caller's to give up.
-        unsafe { self.replace(block, new, done..old_size.min(size)) }
-    }
-
-    /// Makes a block without an armour hold more bytes without another one, if what was done for want of memory lets it;
-    /// else says what is wanting.
-    #[cold]
-    pub(crate) fn resize_at_last(
-        &self,
-        block: NonNull<u8>,
-        size: usize,
-        error: Error,
-    ) -> Result<NonNull<u8>, Error> {
-        let resized = match self.resize_uncopied(block, size)? {
-            Resized::Is(block) => block,
-            Resized::Copy { done, bytes, to } => {
-                let new = to.ok_or(error)?;
-                // SAFETY: both blocks are live, and have so many bytes; the old one is the caller's to give up.
-                unsafe { self.replace(block, new, done..bytes) }?
-            }
-        };
-        // To allocate another one has failed, but not the request.
-        self.lock().take_back_failure();
-        Ok(resized)
-    }
-
-    /// Makes a block without an armour hold `size` bytes where it is, or else has it move with its pages, or else says
-    /// what is to be copied.
-    pub(crate) fn resize_uncopied(
-        &self,
-        block: NonNull<u8>,
-        size: usize,
-    ) -> Result<Resized, Error> {
-        let address = block.addr().get();
-        let mut inner = self.lock();
-        let Some((heap, live)) = inner.live(address) else {
-            return Err(self.refused(inner, address));
-        };
-        if size > MAX_SIZE {
-            return Err(Error::SizeOverflow { count: 1, size });
-        }
-        let resized = if inner.resize(heap, live, size) {
-            Some(Resized::Is(block))
-        } else {
-            inner.move_run(heap, live, size)
-        };
-        if resized.is_some() {
-            self.warn_if_due(inner);
-        }
-        Ok(resized.unwrap_or(Resized::Copy { done: 0, bytes: live.size, to: None }))
-    }
-
-    /// [`replace`], of blocks of this pool.
-    ///
-    /// # Safety
-    /// As for [`replace`].
-    pub(super) unsafe fn replace(
-        &self,
-        block: NonNull<u8>,
-        new: NonNull<u8>,
-        bytes: Range<usize>,
-    ) -> Result<NonNull<u8>, Error> {
-        // SAFETY: the caller's promise.
-        unsafe { replace(block, new, bytes, |block| self.release(block)) }
-    }
-
-    /// Gives back what can be given back of a live block that stays where it is.
-    fn shrink(&self, block: NonNull<u8>, size: usize) -> NonNull<u8> {
-        let mut inner = self.lock();
-        if let Some((heap, live)) = inner.live(block.addr().get()) {
-            inner.shrink(heap, live, size);
-        }
-        block
-    }
-
     /// Bytes that may be used of the live block that starts at `block`.
     ///
     /// # Errors
@@ -337,30 +225,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 }
 
-/// Copies some bytes of a block to a new one, and releases it by `release`. It is the caller's until then, so it can be
-/// copied without the lock.
-///
-/// # Safety
-/// Both blocks are live and have these bytes, the old one is the caller's to give up, and nobody else knows the new
-/// one.
-pub(crate) unsafe fn replace(
-    block: NonNull<u8>,
-    new: NonNull<u8>,
-    bytes: Range<usize>,
-    release: impl Fn(NonNull<u8>) -> Result<(), Error>,
-) -> Result<NonNull<u8>, Error> {
-    // SAFETY: the caller's promise; two live blocks don't overlap.
-    unsafe {
-        new.add(bytes.start).copy_from_nonoverlapping(block.add(bytes.start), bytes.len());
-    }
-    // It fails if somebody has released the block meanwhile, against the caller's promise.
-    release(block).map(|()| new).inspect_err(|_| _ = release(new))
-}
-
 /// The C names over raw pointers; null stands for no block.
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// [`MemoryPool::alloc`]; null if that fails.
     #[inline]
+    #[must_use = "the block is lost, and what failed not known, unless this is looked at"]
     pub fn hl_alloc(&self, size: usize) -> *mut u8 {
         match self.alloc_at_hand(size) {
             Some(object) => object.as_ptr(),
@@ -379,6 +248,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     ///
     /// # Safety
     /// As for [`MemoryPool::resize`].
+    #[must_use = "the block may be elsewhere now"]
     pub unsafe fn hl_resize(&self, block: *mut u8, size: usize) -> *mut u8 {
         let Some(block) = NonNull::new(block) else { return self.hl_alloc(size) };
         // SAFETY: the caller's promise.
@@ -390,6 +260,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// # Safety
     /// As for [`MemoryPool::release`].
     #[inline]
+    #[must_use = "a refusal says what was wrong with the call"]
     pub unsafe fn hl_release(&self, block: *mut u8) -> Status {
         if self.release_at_hand(block) { Status::Ok } else { self.hl_release_other(block) }
     }

@@ -4,8 +4,10 @@ use super::MemoryPool;
 use super::heap::Heap;
 use super::inner::Inner;
 use super::lock::Wait;
+use super::others::relax;
 use crate::buddy::{Broken, Granule, Kind, require};
 use crate::error::Error;
+use core::ptr::null;
 use spin::RelaxStrategy;
 
 impl Heap {
@@ -71,11 +73,11 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             return Ok(());
         }
         let wait = |_| {
-            R::relax();
+            relax::<R>();
             true
         };
         let written = self.first_wound(&wait).or_else(|| self.first_stain(&wait));
-        written.or_else(|| self.first_stain_of_free()).map_or(Ok(()), Err)
+        written.or_else(|| self.first_stain_of_free(null(), &wait)).map_or(Ok(()), Err)
     }
 
     /// The first live block, of those that wear an armour, that something wrote beside; none if the lock can't be had.

@@ -16,7 +16,8 @@ use spin::RelaxStrategy;
 /// ```
 impl<R: RelaxStrategy> MemoryPool<R> {
     /// Takes the pool's locks and the registry's, so that a fork finds neither half-way through a change. Until
-    /// [`MemoryPool::after_fork`] nobody, the caller included, can use the pool.
+    /// [`MemoryPool::after_fork`] nobody, the caller included, can use the pool, or add a heap to another. There is one
+    /// registry: called of a second pool meanwhile, this waits until the first is released.
     pub fn before_fork(&self) {
         self.lock_for_fork();
         Self::lock_registry();
@@ -32,6 +33,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             Self::unlock_registry();
             self.unlock_after_fork();
         }
+        // In the child those of other threads don't run. In the parent some more may run at once for it.
+        self.forget_callbacks();
     }
 
     /// In the child of a fork: what ran in the parent's other threads does not run here.

@@ -1,5 +1,6 @@
 //! Blocks by their [`Layout`], and the pool as Rust's allocator.
 
+use super::heap::Request;
 use super::{MIN_ALIGNMENT, MemoryPool};
 use crate::error::Error;
 use core::alloc::{GlobalAlloc, Layout};
@@ -18,8 +19,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         Ok(block)
     }
 
-    /// Makes a block of one layout one of another, where it is if that can be, else elsewhere with its contents
-    /// copied.
+    /// Makes a block of one layout one of another, where it is if that can be, else elsewhere with its contents.
     ///
     /// # Safety
     /// As for [`MemoryPool::resize`], and the block was allocated with the old layout.
@@ -29,21 +29,27 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<u8>, Error> {
-        if new.align() <= MIN_ALIGNMENT {
+        let (size, alignment) = (new.size(), new.align());
+        if alignment <= MIN_ALIGNMENT {
             // SAFETY: the caller's promise.
-            return unsafe { self.resize(block, new.size()) };
+            return unsafe { self.resize(block, size) };
         }
-        match self.alloc_aligned(new.align(), new.size()) {
+        if !self.wears_armour(block.addr().get()) {
+            // SAFETY: the caller's promise.
+            return unsafe { self.resize_bare(block, Request { size, alignment }) };
+        }
+        match self.alloc_aligned(alignment, size) {
             // SAFETY: the old block is the caller's to give up, and each has as many bytes as its layout.
-            Ok(other) => unsafe { self.replace(block, other, 0..old.size().min(new.size())) },
+            Ok(other) => unsafe { self.replace(block, other, 0..old.size().min(size)) },
             // It fits as it is.
-            Err(_) if new.size() <= old.size() && new.align() <= old.align() => Ok(block),
+            Err(_) if size <= old.size() && alignment <= old.align() => Ok(block),
             Err(error) => Err(error),
         }
     }
 }
 
-// SAFETY: blocks are disjoint, live until released, as large and as aligned as asked for; no method unwinds.
+// SAFETY: blocks are disjoint, live until released, as large and as aligned as asked for; no method unwinds (see
+// `without_unwinding`).
 unsafe impl<R: RelaxStrategy> GlobalAlloc for MemoryPool<R> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -53,7 +59,7 @@ unsafe impl<R: RelaxStrategy> GlobalAlloc for MemoryPool<R> {
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
         // SAFETY: the block is the caller's to give up.
-        unsafe { self.hl_release(block) };
+        let _ = unsafe { self.hl_release(block) };
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {

@@ -92,12 +92,13 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     }
 
     /// Sets what is called when free bytes have fallen below `threshold`, by an allocation, a resize or the removal of a
-    /// heap, once until they have risen above it, and before an allocation fails for want of memory. No lock is held
-    /// while it runs.
+    /// heap, once until they have risen above it, and before an allocation fails for want of memory or at the limit. No
+    /// lock is held while it runs. Of the callbacks of a pool four run at a time, in all threads together: for who would
+    /// call a fifth, it is as if there was none, or this one comes later.
     ///
     /// # Safety
     /// From any thread that uses the pool, `function` may be called with `context`, until another one is set and
-    /// the calls that were under way then have returned.
+    /// the calls that were under way then have returned. It does not unwind: if it panics the program ends.
     pub unsafe fn set_low_memory_callback(
         &self,
         threshold: usize,
@@ -108,12 +109,12 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         self.lock().set_low_memory(threshold, callback);
     }
 
-    /// Sets what is called when no heap has room for a request: it may add a heap, and answer true. No lock
-    /// is held while it runs.
+    /// Sets what is called when no heap has room for a request: it may add a heap, and answer true. For one request it
+    /// is asked eight times at the most, and not beyond the limit. No lock is held while it runs, and as many run at a time
+    /// as [`MemoryPool::set_low_memory_callback`] says: who would call a fifth finds no memory.
     ///
     /// # Safety
-    /// From any thread that uses the pool, `function` may be called with `context`, until another one is set and
-    /// the calls that were under way then have returned.
+    /// As for [`MemoryPool::set_low_memory_callback`].
     pub unsafe fn set_grow_callback(&self, function: Option<GrowFn<R>>, context: Context) {
         self.lock().grow = function.map(|function| Callback { function, context });
     }

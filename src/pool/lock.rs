@@ -1,5 +1,6 @@
 //! The pool's lock, which a pool for one thread does without.
 
+use super::others::relax;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
@@ -73,7 +74,7 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
     pub(super) fn lock_by_ours(&self) -> Guard<'_, T, R> {
         let take = || self.taken.compare_exchange(0, TAKEN | BY_OURS, Acquire, Relaxed);
         while !self.single_threaded && take().is_err() {
-            R::relax();
+            relax::<R>();
         }
         Guard { lock: self }
     }
@@ -125,7 +126,7 @@ impl<T, R: RelaxStrategy> Lock<T, R> {
     #[inline(never)]
     fn wait(&self) {
         while !self.take_soon() {
-            R::relax();
+            relax::<R>();
         }
     }
 

@@ -20,9 +20,11 @@ mod heaps;
 mod inner;
 mod limits;
 mod lock;
+mod others;
 mod owned;
 mod purge;
 mod registry;
+mod resize;
 mod shortage;
 mod stash;
 mod stats;
@@ -30,7 +32,6 @@ mod stats;
 mod tests;
 mod walk;
 
-pub(crate) use blocks::replace;
 pub use hardened::set_found_handler;
 pub(crate) use hardened::{Armoury, Bare, Guards, MOST_CHECKED, Rack, Roll};
 pub use hardened::{Claim, Fault, Wanted};
@@ -39,6 +40,7 @@ pub(crate) use heap::{Backing, MAX_RESERVATION, Request, Reservation, ReservedMe
 pub use heap::{MAX_SIZE, MIN_ALIGNMENT};
 pub use limits::{Context, GrowFn, LowMemoryFn};
 pub(crate) use lock::{Wait, try_while};
+pub(crate) use resize::replace;
 pub(crate) use stash::Stash;
 pub use stats::{HeapStats, PoolStats};
 pub use walk::{BlockInfo, BlockState};
@@ -145,7 +147,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// A pool without heaps that takes no lock.
     ///
     /// # Safety
-    /// At any time at most one thread is in a method of the pool.
+    /// At any time at most one thread is in a method of the pool, and what one has done there happens before what the next
+    /// does.
     pub const unsafe fn single_threaded() -> Self {
         Self::with(None, true)
     }
@@ -292,7 +295,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     /// Releases every block at once. The heaps stay, drained ones are in use again. Cost: a step a block.
     ///
     /// # Safety
-    /// No block is used any more.
+    /// No block is used any more, nor released: no [`Block`](crate::Block), [`PoolBox`](crate::PoolBox) or collection of
+    /// the pool is left, not even to be dropped.
     pub unsafe fn reset(&self) {
         if self.has_armours() {
             self.forget_armours();
@@ -308,7 +312,8 @@ impl<R: RelaxStrategy> fmt::Debug for MemoryPool<R> {
     }
 }
 
-/// No code of others runs while a pool is changed, so that none can leave it half-way by a panic.
+/// No code of others unwinds while a pool is changed, or at all where it is called by a pool (`without_unwinding`), so that
+/// none can leave it half-way by a panic.
 impl<R: RelaxStrategy> UnwindSafe for MemoryPool<R> {}
 impl<R: RelaxStrategy> RefUnwindSafe for MemoryPool<R> {}
 

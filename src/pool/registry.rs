@@ -8,6 +8,7 @@
 //!
 //! Lock order: a pool's lock first, then the registry's; no two pools' locks are held at once but over a fork.
 
+use super::others::relax;
 use crate::error::Error;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -52,7 +53,7 @@ fn lock<R: RelaxStrategy>() -> SpinMutexGuard<'static, Registry> {
             return guard;
         }
         while REGISTRY.is_locked() {
-            R::relax();
+            relax::<R>();
         }
     }
 }

@@ -4,6 +4,7 @@ use super::heap::{Fresh, Request};
 use super::inner::Inner;
 use super::limits::Callback;
 use super::lock::Guard;
+use super::others::without_unwinding;
 use super::{LowMemoryFn, MAX_SIZE, MemoryPool};
 use crate::error::Error;
 use spin::RelaxStrategy;
@@ -82,7 +83,8 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         drop(inner);
         grow.is_some_and(|Callback { function, context }| {
             // SAFETY: whoever set the callback promised that it may be called.
-            let has_grown = unsafe { function(self, heap_for(request), context) };
+            let has_grown =
+                without_unwinding(|| unsafe { function(self, heap_for(request), context) });
             self.leave_callback();
             has_grown
         })
@@ -107,7 +109,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
     fn warn(&self, due: Option<(Callback<LowMemoryFn<R>>, usize)>) -> bool {
         let Some((Callback { function, context }, free_bytes)) = due else { return false };
         // SAFETY: whoever set the callback promised that it may be called.
-        unsafe { function(self, free_bytes, context) };
+        without_unwinding(|| unsafe { function(self, free_bytes, context) });
         self.leave_callback();
         true
     }

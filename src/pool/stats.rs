@@ -75,6 +75,11 @@ pub struct HeapStats {
     pub draining: bool,
 }
 
+// SAFETY: the address tells where a region is, and lets nobody use it.
+unsafe impl Send for HeapStats {}
+// SAFETY: as above.
+unsafe impl Sync for HeapStats {}
+
 /// Blocks of a heap: live ones, their bytes, and how many were ever allocated.
 #[derive(Clone, Copy)]
 pub(super) struct LiveCounts {

@@ -686,3 +686,50 @@ fn a_full_pool_serves_again_once_something_is_released() {
         assert_eq!(pool.stats().failures, 1);
     }
 }
+
+#[test]
+fn a_block_of_any_alignment_is_resized_where_it_is() {
+    use std::alloc::{GlobalAlloc, Layout};
+    let (mut region, pool) = (region(64 << 10), Pool::new());
+    add(&pool, &mut region).unwrap();
+    for alignment in [16, 64, 1024] {
+        let layout = |size| Layout::from_size_align(size, alignment).unwrap();
+        // SAFETY: the block is used as its layouts say.
+        unsafe {
+            let block = pool.alloc_layout_zeroed(layout(20_000)).unwrap().as_ptr();
+            assert_eq!(pool.realloc(block, layout(20_000), 30_000), block);
+            let used = pool.stats().used_bytes;
+            assert_eq!(pool.realloc(block, layout(30_000), 20_000), block);
+            assert!(pool.stats().used_bytes <= used - 8_000);
+            let too_large = pool.realloc(block, layout(20_000), 64 << 10);
+            assert!(too_large.is_null());
+            pool.dealloc(block, layout(20_000));
+        }
+        assert_eq!(pool.stats().used_bytes, 0);
+        pool.check().unwrap();
+    }
+    assert_eq!(pool.stats().failures, 3);
+}
+
+#[test]
+fn a_callback_that_panics_ends_the_program() {
+    const CHILD: &str = "HEAPMASTER_TEST_PANICS";
+    unsafe fn panic(_: &Pool, _: usize, _: Context) {
+        panic!("what the callback says");
+    }
+    if std::env::var_os(CHILD).is_some() {
+        let pool = Pool::new();
+        // SAFETY: it may be called, although it must not panic.
+        unsafe { pool.set_low_memory_callback(1, Some(panic), [null_mut(); 3]) };
+        let _ = std::panic::catch_unwind(|| pool.alloc(1));
+        return;
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child
+        .arg("pool::tests::a_callback_that_panics_ends_the_program")
+        .args(["--exact", "--nocapture"]);
+    let output = child.env(CHILD, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(said.contains("what the callback says") && said.contains("must not unwind"), "{said}");
+}

@@ -5,6 +5,8 @@ use super::heap::Heap;
 use super::inner::Inner;
 use crate::buddy::{Extent, Granule, Kind};
 use crate::error::Error;
+use crate::slab::remote::{Inbox, unmarked};
+use core::ptr::null_mut;
 use core::sync::atomic::Ordering::Acquire;
 use spin::RelaxStrategy;
 
@@ -29,6 +31,11 @@ pub struct BlockInfo {
     /// Whether it is handed out.
     pub state: BlockState,
 }
+
+// SAFETY: the address tells where a block is, and lets nobody use it.
+unsafe impl Send for BlockInfo {}
+// SAFETY: as above.
+unsafe impl Sync for BlockInfo {}
 
 /// Blocks looked up under one hold of the lock: few enough for the stack and for others' patience.
 const BATCH: usize = 32;
@@ -70,17 +77,14 @@ impl Heap {
         (start.addr().get() >= address).then_some(block)
     }
 
-    /// See [`Inner::is_the_pools`].
-    fn is_the_pools(&self, address: usize) -> bool {
-        let extent = self.granule_at(address).and_then(|granule| self.extent_covering(granule));
-        extent.is_some_and(|extent| match extent.kind {
-            Kind::Free => true,
-            Kind::Run | Kind::Stashed => false,
-            Kind::Span => {
-                let span = self.slab().and_then(|slab| slab.span_of(extent));
-                span.is_some_and(|span| span.owner().load(Acquire).is_null())
-            }
-        })
+    /// See [`Inner::owner_of_free`].
+    fn owner_of_free(&self, address: usize) -> Option<*mut Inbox> {
+        let extent = self.extent_covering(self.granule_at(address)?)?;
+        match extent.kind {
+            Kind::Free => Some(null_mut()),
+            Kind::Run | Kind::Stashed => None,
+            Kind::Span => Some(unmarked(self.slab()?.span_of(extent)?.owner().load(Acquire)).0),
+        }
     }
 
     /// Used bytes of the granules `[start, end)`.
@@ -116,10 +120,10 @@ impl Heap {
 }
 
 impl<R: RelaxStrategy> Inner<R> {
-    /// Whether the free block that starts at `address` is neither in a stash nor in a span that has an owner, who may
-    /// allocate it without the lock.
-    pub(super) fn is_the_pools(&self, address: usize) -> bool {
-        self.find(address).is_some_and(|heap| self.heaps.get(heap).is_the_pools(address))
+    /// Who alone can allocate the free block that starts at `address`: the owner of its span, or the pool, which is null;
+    /// `None` if it is in a stash.
+    pub(super) fn owner_of_free(&self, address: usize) -> Option<*mut Inbox> {
+        self.heaps.get(self.find(address)?).owner_of_free(address)
     }
 
     pub(super) fn block_from(&self, address: usize) -> Option<BlockInfo> {

@@ -131,10 +131,11 @@ impl<'heap> Pool<'heap> {
     /// [`Box::new_uninit_slice`], [`Vec::spare_capacity_mut`] or an array. Other pools report pointers into it as
     /// [`Error::NotInPool`], not as [`Error::OtherPool`].
     ///
-    /// Cost: a step a page of metadata.
+    /// Cost: a step a page of metadata, and a heap of the process.
     ///
     /// # Errors
-    /// [`Error::HeapTooSmall`].
+    /// [`Error::HeapTooSmall`]; [`Error::HeapOverlaps`] for memory that is the pool's own, as a block of one that lives for
+    /// ever may be.
     ///
     /// [`Box::new_uninit_slice`]: https://doc.rust-lang.org/std/boxed/struct.Box.html#method.new_uninit_slice
     /// [`Vec::spare_capacity_mut`]: https://doc.rust-lang.org/std/vec/struct.Vec.html#method.spare_capacity_mut

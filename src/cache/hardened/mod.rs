@@ -9,11 +9,11 @@ mod objects;
 pub use objects::{alloc_at_once, release_at_once};
 
 use super::{Cache, caches, counted, own, own_object, release_bare, tls};
-use crate::armour::{Key, Quarantine, Region, first_nonzero};
+use crate::armour::{Key, Quarantine, Region};
 use crate::error::{Error, Origin};
 use crate::pool::{Bare, Claim, Fault, MIN_ALIGNMENT, Request, Wait, Wanted};
 use crate::sampled::{self, Record};
-use crate::slab::{Annex, ClassId, Dice, MAX_OBJECT, Slot, Span};
+use crate::slab::{Annex, Dice, MAX_OBJECT, Slot};
 use crate::system::{
     self, MemoryPool, default_pool, untouchable_at, untouchable_pool, untouchable_pools,
 };
@@ -219,46 +219,20 @@ pub fn record_of(address: usize) -> Option<Record> {
     sampled::record_of(address)
 }
 
-impl Cache {
-    /// What something wrote to the free objects of the spans that have any.
-    fn first_stain(&self) -> Option<Error> {
-        ClassId::all().find_map(|id| {
-            let current = self.slots[id.index()].span(true);
-            let rooms = self.rooms[id.index()].iter();
-            current.into_iter().chain(rooms).find_map(|span| self.stain_of(span))
-        })
-    }
-
-    fn stain_of(&self, span: NonNull<Span>) -> Option<Error> {
-        // SAFETY: it is this cache's own (C2).
-        let descriptor = unsafe { span.as_ref() };
-        let (base, len) = (self.base_of(span), descriptor.object_size());
-        let free = (0..descriptor.capacity()).filter(|&index| descriptor.is_free(index));
-        free.into_iter().find_map(|index| {
-            let start = NonNull::new(base.wrapping_add(index * len))?;
-            // SAFETY: the object is free, and this thread alone allocates it.
-            let offset = unsafe { first_nonzero(Region { start, len }) }?;
-            let block = start.addr().get();
-            Some(Error::WrittenAfterRelease { pointer: block + offset, block })
-        })
-    }
-}
-
-/// What something wrote, beside a live block of the pool behind `malloc`, or to one of the calling thread that
-/// is free or waits in quarantine; or beside a sampled block. Where only some blocks wear an armour, of those. `wait` says
-/// how long to wait for locks. Cost, if the pool is hardened: a step a block, and one for eight bytes of what the thread
-/// has free.
+/// What something wrote, beside a live block of the pool behind `malloc`, or to one that waits in the calling thread's
+/// quarantine or the pool's, or is free in a span of the thread's own; or beside a sampled block. Where only some blocks
+/// wear an armour, of those. `wait` says how long to wait for locks. Cost, if the pool is hardened: two steps a block, and
+/// one for eight bytes of what the thread has free.
 pub(super) fn first_wound(wait: Wait<'_>) -> Option<Error> {
     let sampled = sampled::first_wound(wait);
     let pool = default_pool();
     if sampled.is_some() || !pool.has_armours() {
         return sampled;
     }
-    let stain = match tls::get().ward() {
-        // SAFETY: the pool knows nothing of it.
-        Some(ward) => pool.stain_in(&unsafe { ward.as_ref() }.quarantine),
-        None => pool.first_stain(wait),
-    };
-    let free_stain = || if pool.is_hardened() { tls::get().first_stain() } else { None };
-    stain.or_else(free_stain).or_else(|| pool.first_wound(wait))
+    let cache = tls::get();
+    // SAFETY: the pool knows nothing of it.
+    let own = cache.ward().and_then(|ward| pool.stain_in(&unsafe { ward.as_ref() }.quarantine));
+    own.or_else(|| pool.first_stain(wait))
+        .or_else(|| pool.first_stain_of_free(&cache.inbox, wait))
+        .or_else(|| pool.first_wound(wait))
 }

@@ -4,6 +4,7 @@ use super::super::lock::Wait;
 use super::super::{BlockInfo, BlockState, MemoryPool};
 use crate::armour::{Damaged, HEADER, Quarantine, Region, Worn, Wound, first_nonzero};
 use crate::error::Error;
+use crate::slab::remote::Inbox;
 use core::ptr::NonNull;
 use core::sync::atomic::{Ordering::Acquire, fence};
 use spin::RelaxStrategy;
@@ -27,20 +28,23 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         })
     }
 
-    /// What something wrote to the first free block of a hardened pool, of those that are allocated under the lock alone
-    /// (N1).
-    pub(in super::super) fn first_stain_of_free(&self) -> Option<Error> {
+    /// What something wrote to the first free block of a hardened pool, of those that this owner alone can allocate, or,
+    /// if it is null, the pool (N1); nothing if the lock can't be had. By the owner.
+    pub(crate) fn first_stain_of_free(&self, owner: *const Inbox, wait: Wait<'_>) -> Option<Error> {
         let mut address = 0;
         while self.is_hardened() {
-            let inner = self.lock();
+            let inner = self.inner.lock_while(wait)?;
             let block = inner.block_from(address)?;
             let start = block.address.addr();
             address = start + block.size;
-            if block.state != BlockState::Free || !inner.is_the_pools(start) {
+            let is_free = block.state == BlockState::Free;
+            if !is_free
+                || inner.owner_of_free(start).is_none_or(|other| other.cast_const() != owner)
+            {
                 continue;
             }
             let region = Region { start: NonNull::new(block.address)?, len: block.size };
-            // SAFETY: the block is free, so it can be read; and under the lock it stays free.
+            // SAFETY: the block is free, so it can be read; under the lock, or by the owner, it stays free.
             if let Some(offset) = unsafe { first_nonzero(region) } {
                 return Some(Error::WrittenAfterRelease { pointer: start + offset, block: start });
             }

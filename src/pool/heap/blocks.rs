@@ -14,6 +14,13 @@ pub(crate) struct Request {
     pub(crate) alignment: usize,
 }
 
+impl Request {
+    /// Whether a block has the alignment.
+    pub(crate) fn suits(self, block: NonNull<u8>) -> bool {
+        block.addr().get().is_multiple_of(self.alignment)
+    }
+}
+
 /// A block that is in use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Live {

@@ -6,7 +6,6 @@
 
 use super::{Backing, Heap, Live, Request};
 use crate::buddy::Granule;
-use crate::pool::MIN_ALIGNMENT;
 use core::ptr::NonNull;
 
 /// Bytes of a run from which on to move its pages is worth some system calls, and a mapping. Smaller ones can be stashed,
@@ -121,15 +120,15 @@ impl Heap {
     pub(in crate::pool) fn move_run(
         &mut self,
         live: Live,
-        size: usize,
+        request: Request,
         budget: usize,
         may_grow: bool,
     ) -> Option<Resized> {
         let (head, backing) = (live.run?, self.backing?);
-        if live.size < WORTH_MOVING || size <= live.size || !self.has_room_for_places(backing) {
+        let is_worth_it = live.size >= WORTH_MOVING && request.size > live.size;
+        if !is_worth_it || !self.has_room_for_places(backing) {
             return None;
         }
-        let request = Request { size, alignment: MIN_ALIGNMENT };
         let new = match self.take_run(request, self.granules_in(budget)) {
             Some(run) => run,
             None if may_grow && self.grow(request, budget) => {

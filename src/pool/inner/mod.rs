@@ -7,7 +7,7 @@
 
 mod home;
 
-use super::heap::{Heap, Live, Resized};
+use super::heap::{Heap, Live, Request, Resized};
 use super::heaps::Heaps;
 use super::limits::{Callback, GrowFn, LowMemoryFn, NO_LIMIT};
 use super::registry;
@@ -273,13 +273,13 @@ impl<R: RelaxStrategy> Inner<R> {
         stays
     }
 
-    /// Has a live block move that is to hold `size` bytes and can't where it is, if it can be without copying, or a new
-    /// block of its heap is the one to copy it to.
+    /// Has a live block move that is requested to hold more bytes than it can where it is, if that can be without
+    /// copying, or a new block of its heap is the one to copy it to.
     pub(super) fn move_run(
         &mut self,
         heap: NonNull<Heap>,
         live: Live,
-        size: usize,
+        request: Request,
     ) -> Option<Resized> {
         if self.heaps.get(heap).draining {
             return None;
@@ -287,7 +287,7 @@ impl<R: RelaxStrategy> Inner<R> {
         let budget = self.budget();
         // Of several heaps another may have room.
         let may_grow = self.heaps.iter().nth(1).is_none();
-        let resized = self.on_heap(heap, |heap| heap.move_run(live, size, budget, may_grow));
+        let resized = self.on_heap(heap, |heap| heap.move_run(live, request, budget, may_grow));
         self.purge_if_worthwhile(heap);
         resized
     }
