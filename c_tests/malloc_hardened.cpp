@@ -113,7 +113,7 @@ void underflow() {
 
 void underflow_aligned() {
     char *block = told(aligned_alloc(256, small));
-    write_at(block, -100);
+    write_at(block, -40);
     free(block);
 }
 
@@ -189,6 +189,26 @@ void write_after_release_found_at_exit() {
     char *block = block_of(small);
     free(block);
     write_at(block, 8);
+}
+
+// What an ended thread has released waits with what the pool has.
+void write_after_release_by_ended_thread_found_at_exit() {
+    char *block = block_of(small);
+    free_in_other_thread(block);
+    write_at(block, 8);
+}
+
+// It has left quarantine, and lies in a span that is full but for it.
+void write_after_release_among_live_found_at_exit() {
+    constexpr std::size_t size = 100;
+    CHECK(malloc(size) != nullptr);
+    char *block = block_of(size);
+    CHECK(malloc(size) != nullptr);
+    free(block);
+    write_at(block, 0);
+    for (int i = 0; i < waiting + 2; i++) {
+        free(malloc(size));
+    }
 }
 
 void write_after_release_and_wait() {
@@ -278,6 +298,16 @@ void sized_delete_array() { ::operator delete[](told(::operator new[](small)), u
 
 void sized_delete_aligned() {
     ::operator delete(told(::operator new(small, wide)), unknown(small + 1), wide);
+}
+
+// The second call is the right one. Volatile, so that the compiler doesn't know what either is about.
+void refused_deletes() {
+    void *volatile block = told(::operator new(small));
+    ::operator delete(block, unknown(small * 100));
+    ::operator delete(block);
+    block = ::operator new(small);
+    ::operator delete[](block);
+    ::operator delete(block);
 }
 
 void sized_delete_far_off() { ::operator delete(told(::operator new(small)), unknown(small * 100)); }
@@ -450,6 +480,8 @@ const struct {
     CASE(use_after_release_large_by_a_new_thread),
     CASE(write_after_release),
     CASE(write_after_release_found_at_exit),
+    CASE(write_after_release_by_ended_thread_found_at_exit),
+    CASE(write_after_release_among_live_found_at_exit),
     CASE(write_after_release_and_wait),
     CASE(write_after_release_before_large),
     CASE(double_free_while_it_waits),
@@ -471,6 +503,7 @@ const struct {
     CASE(sized_delete),
     CASE(sized_delete_array),
     CASE(sized_delete_aligned),
+    CASE(refused_deletes),
     CASE(sized_delete_far_off),
     CASE(sizes_are_exact),
     CASE(early_blocks_are_released_and_resized),

@@ -35,7 +35,7 @@ use crate::settings::{CHECK_SIZES, HARDENED};
 use crate::text::say;
 use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 use heapmaster::cache::{self, Claim};
 use heapmaster::{Error, Origin};
 use machine::{
@@ -156,29 +156,33 @@ extern "C" fn into_array(block: *mut c_void) -> *mut c_void {
     block
 }
 
-/// The block is handed to `operator delete`, which releases it. One that no array operator allocated is reported
-/// here; one of `malloc`, there, unless the program has an operator of its own that takes it.
+/// What is handed to `operator delete`, which releases it: the block, or nothing if that is refused. One that no array
+/// operator allocated is reported here; one of `malloc`, there, unless the program has an operator of its own that takes
+/// it.
 #[cold]
-extern "C" fn out_of_array(block: *mut c_void) {
+extern "C" fn out_of_array(block: *mut c_void) -> *mut c_void {
     let origin = cache::change_origin(block.cast(), Origin::NewArray, Origin::New);
     if let (Some(origin @ Origin::New), Some(block)) = (origin, NonNull::new(block.cast::<u8>()))
         && c::origins_are_judged()
     {
         let error = Error::OriginMismatch { pointer: block.addr().get(), origin };
         refused("operator delete[]", block, &error);
+        return null_mut();
     }
+    block
+}
+
+/// The same, after a look at the size.
+#[cold]
+extern "C" fn check_size(block: *mut c_void, size: usize) -> *mut c_void {
+    check_aligned_size(block, size, 1)
 }
 
 #[cold]
-extern "C" fn check_size(block: *mut c_void, size: usize) {
-    check_aligned_size(block, size, 1);
-}
-
-#[cold]
-extern "C" fn check_aligned_size(block: *mut c_void, size: usize, alignment: usize) {
-    if operators_are_ours() {
-        c::check_size("operator delete", block, size, alignment);
-    }
+extern "C" fn check_aligned_size(block: *mut c_void, size: usize, alignment: usize) -> *mut c_void {
+    let is_refused =
+        operators_are_ours() && !c::check_size("operator delete", block, size, alignment);
+    if is_refused { null_mut() } else { block }
 }
 
 /// What to call before the next attempt. It throws, unless it thinks that the attempt may succeed.

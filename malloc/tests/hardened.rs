@@ -19,7 +19,7 @@ const REFUSED: [(&str, &str, &str); 31] = [
     ("overflow_found_by_realloc", "realloc", "overrun: byte 1 behind the end"),
     ("overflow_found_by_other_thread", "free", "overrun: byte 3 behind the end"),
     ("underflow", "free", "underrun: the bytes before the block"),
-    ("underflow_aligned", "free", "underrun: byte 100 before the block"),
+    ("underflow_aligned", "free", "underrun: byte 40 before the block"),
     ("double_free_while_it_waits", "free", "already released"),
     ("double_free_by_other_thread", "free", "already released"),
     ("double_free_after_other_thread", "free", "already released"),
@@ -60,13 +60,15 @@ const REFUSED_BY_CHECKS: [(&str, &str, &str); 7] = [
 ];
 
 /// What is found when nobody makes a call about the block, and how its line begins.
-const FOUND: [(&str, &str); 8] = [
+const FOUND: [(&str, &str); 10] = [
     ("overflow_found_at_exit", "found at exit: overrun: byte 0 behind"),
     ("overflow_found_at_exit_without_output", "found at exit: overrun: byte 0 behind"),
     ("overflow_found_at_exit_of_cancelled_thread", "found at exit: overrun: byte 0 behind"),
     ("underflow_found_at_exit", "found at exit: underrun: the bytes before the block"),
     ("write_after_release", "found at exit: written after release"),
     ("write_after_release_found_at_exit", "found at exit: written after release"),
+    ("write_after_release_by_ended_thread_found_at_exit", "found at exit: written after release"),
+    ("write_after_release_among_live_found_at_exit", "found at exit: written after release"),
     ("write_after_release_and_wait", "found later: written after release"),
     ("write_after_release_before_large", "found later: written after release"),
 ];
@@ -210,6 +212,16 @@ fn in_report_mode_the_program_goes_on() {
         let outcome = run(case, &[HARDENED, REPORT]);
         assert!(outcome.success() && outcome.stdout.ends_with("went on\n"), "{outcome}");
         assert!(outcome.stderr.starts_with("heapmaster: "), "{outcome}");
+    }
+}
+
+#[test]
+fn a_delete_that_is_refused_leaves_the_block() {
+    let outcome = run("refused_deletes", &[HARDENED, REPORT]);
+    let lines: Vec<_> = outcome.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{outcome}");
+    for (line, what) in lines.iter().zip(["size mismatch", "origin mismatch"]) {
+        assert!(line.contains(what), "not `{what}`: {outcome}");
     }
 }
 
