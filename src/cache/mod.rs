@@ -475,7 +475,8 @@ unsafe fn resize_sampled(
     claim: Claim,
 ) -> Result<NonNull<u8>, Error> {
     let address = block.addr().get();
-    let old_size = counted(sampled::size(address))?;
+    // Before there may be no memory: that is another mistake, and another error.
+    let old_size = counted(sampled::size_if_releasable(address, claim))?;
     let new = alloc_slow(Wanted::bytes(size))?;
     // SAFETY: both blocks are live, and have so many bytes; the rest is the caller's promise.
     unsafe { replace(block, new, 0..old_size.min(size), |block| release_slow(block, claim)) }

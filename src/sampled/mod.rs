@@ -243,6 +243,24 @@ impl Slots {
             State::Live => Err(Error::NotInPool { pointer }),
         }
     }
+
+    /// The same, of one that nothing was written beside, and of which this is claimed.
+    fn claimed(&self, address: usize, claim: Claim) -> Result<usize, Error> {
+        let number = self.live(address)?;
+        let Slot { size, origin, .. } = self.slots[number];
+        if let Some(wound) = self.wound(number) {
+            return Err(wound);
+        }
+        if claim.origin.is_some_and(|claimed| claimed != origin) {
+            return Err(Error::OriginMismatch { pointer: address, origin });
+        }
+        match claim.size {
+            Some(given) if given != size => {
+                Err(Error::SizeMismatch { pointer: address, given, size })
+            }
+            _ => Ok(number),
+        }
+    }
 }
 
 /// Allocates a block that is due to be sampled, its bytes zero, if there is a slot for it.
@@ -293,17 +311,7 @@ fn alloc(wanted: Wanted) -> Option<NonNull<u8>> {
 pub(crate) fn release(address: usize, claim: Claim) -> Result<(), Error> {
     let trace = Trace::here();
     let mut state = lock();
-    let number = state.live(address)?;
-    let Slot { size, origin, .. } = state.slots[number];
-    if let Some(wound) = state.wound(number) {
-        return Err(wound);
-    }
-    if claim.origin.is_some_and(|claimed| claimed != origin) {
-        return Err(Error::OriginMismatch { pointer: address, origin });
-    }
-    if let Some(given) = claim.size.filter(|&given| given != size) {
-        return Err(Error::SizeMismatch { pointer: address, given, size });
-    }
+    let number = state.claimed(address, claim)?;
     let page = state.page(number);
     // SAFETY: the block is released, so nobody uses its page.
     unsafe {
@@ -322,6 +330,12 @@ pub(crate) fn release(address: usize, claim: Claim) -> Result<(), Error> {
 pub(crate) fn size(address: usize) -> Result<usize, Error> {
     let state = lock();
     state.live(address).map(|number| state.slots[number].size)
+}
+
+/// The same, if [`release`] would take it.
+pub(crate) fn size_if_releasable(address: usize, claim: Claim) -> Result<usize, Error> {
+    let state = lock();
+    state.claimed(address, claim).map(|number| state.slots[number].size)
 }
 
 /// Gives a live sampled block of the origin `from` the origin `to`; says which it had.

@@ -37,7 +37,9 @@ pub(crate) use roll::Roll;
 use super::MemoryPool;
 use super::heap::{Heap, MIN_ALIGNMENT, Request};
 use super::inner::Inner;
-use crate::armour::{HEADER, Key, MOST_UNGUARDED, Quarantine, Region, Suit, Worn};
+use crate::armour::{
+    HEADER, Key, MOST_UNGUARDED, PAGE, Quarantine, Region, Suit, Worn, first_nonzero,
+};
 use crate::buddy::Kind;
 use crate::error::{Error, Origin};
 use core::cell::UnsafeCell;
@@ -65,9 +67,17 @@ impl Guards {
         /// Fewer are as fast zeroed as they are got from the system again.
         const WORTH_PURGING: usize = 512 << 10;
         // SAFETY: the caller's promise.
-        unsafe {
-            if pages.len < WORTH_PURGING || !(self.purge)(pages.start, pages.len) {
-                pages.start.write_bytes(0, pages.len);
+        if pages.len >= WORTH_PURGING && unsafe { (self.purge)(pages.start, pages.len) } {
+            return;
+        }
+        // Those that are zero are left alone: they may be none that the system has found memory for.
+        for offset in (0..pages.len).step_by(PAGE) {
+            // SAFETY: the caller's promise; the page is one of them.
+            unsafe {
+                let page = Region { start: pages.start.add(offset), len: PAGE };
+                if first_nonzero(page).is_some() {
+                    page.start.write_bytes(0, PAGE);
+                }
             }
         }
     }
