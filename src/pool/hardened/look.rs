@@ -38,9 +38,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             let start = block.address.addr();
             address = start + block.size;
             let is_free = block.state == BlockState::Free;
-            if !is_free
-                || inner.owner_of_free(start).is_none_or(|other| other.cast_const() != owner)
-            {
+            if !is_free || inner.owner_of_free(start) != Some(owner.cast_mut()) {
                 continue;
             }
             let region = Region { start: NonNull::new(block.address)?, len: block.size };
