@@ -115,7 +115,7 @@ impl Buddy {
     /// Whether the `granules` from `start` on are free, and none of them was in use since it was last purged.
     pub(crate) fn is_unused(&self, start: Granule, granules: u32) -> bool {
         self.free_stretch_from(start, granules) >= granules
-            && self.used_in(start, granules).is_some_and(|used| used == 0)
+            && self.touched.as_ref().is_some_and(|touched| touched.used_in(start, granules) == 0)
     }
 
     /// Free granules in a row from `start` on, counted until there are `enough`.

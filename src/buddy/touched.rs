@@ -39,6 +39,12 @@ impl Touched {
         Touched { granules: unsafe { Bitmap::new(words, capacity as usize) }, free: 0, idle: 0 }
     }
 
+    /// How many of the `granules` from `head` on were in use since they were last purged.
+    #[inline]
+    pub(super) fn used_in(&self, head: Granule, granules: u32) -> u32 {
+        self.granules.count(head.index(), head.index() + granules as usize) as u32
+    }
+
     /// So many of the free ones are so no more.
     #[inline]
     fn take(&mut self, granules: u32) {
@@ -54,7 +60,7 @@ impl Buddy {
     pub(super) fn note_use(&mut self, head: Granule, granules: u32) -> u32 {
         let Some(touched) = &mut self.touched else { return granules };
         let (start, end) = (head.index(), head.index() + granules as usize);
-        let old = touched.granules.count(start, end) as u32;
+        let old = touched.used_in(head, granules);
         touched.take(old);
         touched.granules.set_range(start, end);
         old
@@ -64,14 +70,8 @@ impl Buddy {
     pub(crate) fn forget_use(&mut self, head: Granule, granules: u32) {
         let Some(touched) = &mut self.touched else { return };
         let (start, end) = (head.index(), head.index() + granules as usize);
-        touched.take(touched.granules.count(start, end) as u32);
+        touched.take(touched.used_in(head, granules));
         touched.granules.clear_range(start, end);
-    }
-
-    /// How many of the `granules` from `head` on were in use since they were last purged, where use is tracked.
-    pub(super) fn used_in(&self, head: Granule, granules: u32) -> Option<u32> {
-        let touched = self.touched.as_ref()?;
-        Some(touched.granules.count(head.index(), head.index() + granules as usize) as u32)
     }
 
     /// So many granules in use have become free.
