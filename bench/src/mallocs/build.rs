@@ -76,28 +76,47 @@ pub fn rpmalloc(sources: &Path, library: &Path) -> Vec<Command> {
     vec![compile("cc", &flags, &[], &sources.join("rpmalloc/rpmalloc/rpmalloc.c"), library)]
 }
 
-/// A copy of sources that are built where they lie, and the commands that make it.
-fn copy(sources: &Path, library: &Path, name: &str) -> (PathBuf, [Command; 2]) {
-    let folder = library.parent().expect("a library is in a folder").join(name);
-    let mut clear = command("rm");
-    clear.arg("-rf").arg(&folder);
-    let mut copy = command("cp");
-    copy.arg("-r").arg(sources).arg(&folder);
-    (folder, [clear, copy])
+pub fn hardened_malloc(sources: &Path, library: &Path) -> Vec<Command> {
+    let vendor = sources.join("vendor/hardened-malloc");
+    // C23 has the keywords that gcc 12 still takes from these headers.
+    let flags = [
+        "-std=gnu2x",
+        "-include",
+        "stdalign.h",
+        "-include",
+        "assert.h",
+        "-D_GNU_SOURCE",
+        "-fvisibility=hidden",
+    ];
+    let includes = [vendor.join("include"), vendor.join("third_party")];
+    let mut command = compile(
+        "cc",
+        &flags,
+        &includes.each_ref().map(PathBuf::as_path),
+        &vendor.join("h_malloc.c"),
+        library,
+    );
+    for file in ["chacha.c", "memory.c", "pages.c", "random.c", "util.c", "new.cc"] {
+        command.arg(vendor.join(file));
+    }
+    command.arg("-lstdc++").args(defined(&sources.join("config-default.conf")));
+    vec![command]
 }
 
-pub fn hardened_malloc(sources: &Path, library: &Path) -> Vec<Command> {
-    let sources = sources.join("src/hardened_malloc");
-    let (folder, [clear, copy]) = copy(&sources, library, "hardened_malloc");
-    let mut make = command("make");
-    make.args(["VARIANT=default", "CONFIG_NATIVE=false", "CC=cc", "CXX=c++"]).current_dir(&folder);
-    let mut place = command("cp");
-    place.arg(folder.join("out/libhardened_malloc.so")).arg(library);
-    vec![clear, copy, make, place]
+/// The lines `NAME=VALUE` of a file, as the compiler takes them.
+fn defined(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).expect("the crate has it");
+    let lines = text.lines().filter(|line| line.contains('=') && !line.starts_with('#'));
+    lines.map(|line| format!("-D{line}")).collect()
 }
 
 pub fn jemalloc(sources: &Path, library: &Path) -> Vec<Command> {
-    let (folder, [clear, copy]) = copy(&sources.join("jemalloc"), library, "jemalloc");
+    // Built where the sources lie, which is not to be cargo's folder.
+    let folder = library.parent().expect("a library is in a folder").join("jemalloc");
+    let mut clear = command("rm");
+    clear.arg("-rf").arg(&folder);
+    let mut copy = command("cp");
+    copy.arg("-r").arg(sources.join("jemalloc")).arg(&folder);
     let mut script = command("cp");
     script.arg(sources.join("configure/configure")).arg(&folder);
     let mut configure = command("./configure");

@@ -90,7 +90,7 @@ const CHECKING: [Kind; 5] = [
             package: "libclang-rt-14-dev",
         },
     ),
-    Kind::new("hardened_malloc", Source::Crate("hardened_malloc-rs", build::hardened_malloc)),
+    Kind::new("hardened_malloc", Source::Crate("hardened-malloc-sys", build::hardened_malloc)),
 ];
 
 /// HeapMaster's name among them.
