@@ -59,7 +59,7 @@ impl Status {
     /// Every status, in the order of their numbers.
     ///
     /// cbindgen:ignore
-    pub const ALL: [Status; 23] = [
+    pub const ALL: &[Status] = &[
         Status::Ok,
         Status::InvalidArgument,
         Status::OutOfMemory,

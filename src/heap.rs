@@ -27,7 +27,9 @@ use core::ops::{Deref, DerefMut};
 
 /// A number of bytes of the default pool, released when it is dropped.
 ///
-/// The bytes are zero at first, and aligned to 16. It can be sent to and shared with other threads.
+/// The bytes are zero at first, and aligned to 16. It can be sent to and shared with other threads. Chunks are equal if
+/// their bytes are.
+#[derive(PartialEq, Eq)]
 pub struct Chunk {
     block: Block<'static>,
 }
@@ -40,6 +42,22 @@ impl Chunk {
     /// `OutOfMemory`, `SizeOverflow`.
     pub fn allocate(len: usize) -> Result<Chunk, Error> {
         Ok(Chunk { block: default_pool().block(len)? })
+    }
+
+    /// Makes the chunk `len` bytes long, as [`Block::resize`] does.
+    ///
+    /// # Errors
+    /// As [`Chunk::allocate`]; then the chunk is as it was.
+    ///
+    /// ```
+    /// let mut chunk = heapmaster::heap::Chunk::allocate(2)?;
+    /// chunk[1] = 7;
+    /// chunk.resize(4)?;
+    /// assert_eq!(*chunk, [0, 7, 0, 0]);
+    /// # Ok::<(), heapmaster::Error>(())
+    /// ```
+    pub fn resize(&mut self, len: usize) -> Result<(), Error> {
+        self.block.resize(len)
     }
 
     /// The first byte.
@@ -64,6 +82,18 @@ impl Deref for Chunk {
 impl DerefMut for Chunk {
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.block
+    }
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl AsMut<[u8]> for Chunk {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self
     }
 }
 

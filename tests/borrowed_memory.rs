@@ -52,6 +52,22 @@ fn a_block_is_zero_at_every_size_also_where_others_wrote() {
 }
 
 #[test]
+fn blocks_and_boxes_are_what_they_hold() {
+    let mut memory = memory(64 * 1024);
+    let pool = Pool::new();
+    pool.add_heap(&mut memory).unwrap();
+    let (mut block, same) = (pool.block_of(b"bytes").unwrap(), pool.block_of(b"bytes").unwrap());
+    assert!(block == same && block.as_ref() == b"bytes");
+    block.as_mut()[0] = b'B';
+    assert!(block != same);
+
+    let (mut number, same) = (pool.boxed(41).unwrap(), pool.boxed(41).unwrap());
+    assert!(number == same && *number.as_ref() == 41);
+    *number.as_mut() += 1;
+    assert!(number != same && number.to_string() == "42");
+}
+
+#[test]
 fn resizing_keeps_what_fits_and_adds_zeros() {
     let mut memory = memory(1 << 20);
     let pool = Pool::new();

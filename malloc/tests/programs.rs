@@ -79,6 +79,7 @@ programs! {
     blocks_that_move: "malloc_moves.c", &[], NONE;
     callbacks: "malloc_callbacks.c", &[], NONE, hardened;
     fork: "malloc_fork.c", &[&library("malloc_fork_library.c")], NONE, hardened;
+    first_calls_on_small_stacks: "malloc_small_stacks.c", &["-Wl,-z,now"], NONE, hardened;
     before_main_and_after: "malloc_early.c", &[], NONE, hardened;
     freed_pages_decay: "malloc_decay.c", &[], NONE, hardened;
     introspection: "malloc_introspection.c", &[], NONE, hardened;

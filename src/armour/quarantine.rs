@@ -37,6 +37,22 @@ impl Quarantine {
         Quarantine { ring: [None; Self::MOST_BLOCKS], came: 0, left: 0, bytes: 0, most_bytes }
     }
 
+    /// Makes a new one where it is to be, by no way over the stack.
+    ///
+    /// # Safety
+    /// There is memory for one, which nobody else uses.
+    pub(crate) unsafe fn make(quarantine: *mut Quarantine) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let ring = (&raw mut (*quarantine).ring).cast::<Option<Region>>();
+            (0..Self::MOST_BLOCKS).for_each(|place| ring.add(place).write(None));
+            (&raw mut (*quarantine).came).write(0);
+            (&raw mut (*quarantine).left).write(0);
+            (&raw mut (*quarantine).bytes).write(0);
+            (&raw mut (*quarantine).most_bytes).write(Self::MOST_BYTES);
+        }
+    }
+
     /// Takes in a block, and lets the one out that its place is needed for, which is the oldest.
     #[inline(always)]
     pub(crate) fn push(&mut self, block: Region) -> Option<Region> {

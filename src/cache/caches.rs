@@ -3,7 +3,7 @@
 //! They lie in memory of their own between pages that can't be touched, and are never freed: a thread that
 //! found a span's owner may use its inbox long after.
 
-use super::{Cache, NEVER, UNITS, UNSET, Ward, spot, tls};
+use super::{Cache, NEVER, UNSET, Ward, spot, tls};
 use crate::os::{self, ThreadEnd, YieldAfterSpin};
 use crate::slab::{CLASSES, ClassId, Dice, Slot, SpanMap};
 use crate::system::default_pool;
@@ -121,7 +121,7 @@ impl Caches {
         // SAFETY: there is room for so many wards, of which this is the next; nobody else knows it.
         unsafe {
             self.ward_room = ward.add(1);
-            ward.write(Ward::new(default_pool().key(), seed));
+            Ward::make(ward, default_pool().key(), seed);
         }
         self.ward_rooms -= 1;
         Some(ward)
@@ -155,19 +155,19 @@ fn chunk() -> Option<NonNull<u8>> {
 /// # Safety
 /// There is zeroed memory for one, which nobody else uses.
 unsafe fn make(cache: *mut Cache, map: SpanMap, older: *mut Cache) {
-    // Where the slots begin is where distances count from.
-    let mut slot_of = [0; UNITS];
-    for (unit, distance) in slot_of.iter_mut().enumerate() {
-        *distance = (ClassId::holding(unit * super::UNIT).index() * size_of::<Slot>()) as u16;
-    }
-    // SAFETY: the caller's promise; an empty cache has no other.
+    // SAFETY: the caller's promise; an empty cache has no other, and this one stays empty.
     unsafe {
-        cache.write(Cache::empty());
+        // A copy: one that is made here is made on the stack, where a coroutine has few pages.
+        cache.copy_from_nonoverlapping(&raw const NEVER, 1);
         (*cache).map.set(map);
         (*cache).spans.set(map);
-        (*cache).slot_of.set(slot_of);
         (*cache).calm.set(spot::calm());
         (*cache).older.store(older, Relaxed);
+        // Where the slots begin is where distances count from.
+        for (unit, distance) in (*cache).distances().iter().enumerate() {
+            let slot = ClassId::holding(unit * super::UNIT).index();
+            distance.set((slot * size_of::<Slot>()) as u16);
+        }
     }
 }
 
@@ -175,7 +175,9 @@ unsafe fn make(cache: *mut Cache, map: SpanMap, older: *mut Cache) {
 fn harden_cache(cache: &Cache, ward: *mut Ward) {
     cache.ward.set(ward);
     cache.map.set(SpanMap::EMPTY);
-    cache.slot_of.set([(CLASSES * size_of::<Slot>()) as u16; UNITS]);
+    for distance in cache.distances() {
+        distance.set((CLASSES * size_of::<Slot>()) as u16);
+    }
 }
 
 /// Hardens the caches: that of the calling thread, and those that are made from now on. Without memory for its ward

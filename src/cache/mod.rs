@@ -126,6 +126,12 @@ impl Cache {
         unsafe { &*self.spans.as_ptr() }
     }
 
+    /// What `slot_of` has, each by itself.
+    fn distances(&self) -> &[Cell<u16>] {
+        let all: &Cell<[u16]> = &self.slot_of;
+        all.as_slice_of_cells()
+    }
+
     /// Allocates an object for `size` bytes from the word that is at hand.
     #[inline(always)]
     fn alloc(&self, size: usize) -> Option<NonNull<u8>> {

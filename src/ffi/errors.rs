@@ -142,7 +142,7 @@ pub extern "C" fn hl_last_error_message() -> *const c_char {
 }
 
 fn known(status: i32) -> Option<Status> {
-    Status::ALL.into_iter().find(|&known| known as i32 == status)
+    Status::ALL.iter().copied().find(|&known| known as i32 == status)
 }
 
 /// The name of a status, such as "HL_ERR_OUT_OF_MEMORY"; "HL_ERR_UNKNOWN" for a number that is none.

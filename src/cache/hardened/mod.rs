@@ -29,9 +29,18 @@ pub(super) struct Ward {
 }
 
 impl Ward {
-    /// A thread's, in a pool with this key.
-    pub(super) fn new(key: Key, seed: u64) -> Ward {
-        Ward { key, dice: Dice::new(seed), credit: 0, quarantine: Quarantine::new() }
+    /// Makes a thread's, in a pool with this key, where it is to be: it is too large for the stacks of coroutines.
+    ///
+    /// # Safety
+    /// There is memory for one, which nobody else uses.
+    pub(super) unsafe fn make(ward: *mut Ward, key: Key, seed: u64) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            (&raw mut (*ward).key).write(key);
+            (&raw mut (*ward).dice).write(Dice::new(seed));
+            (&raw mut (*ward).credit).write(0);
+            Quarantine::make(&raw mut (*ward).quarantine);
+        }
     }
 }
 
