@@ -1,5 +1,6 @@
 /*
- * The first calls of a thread come from a coroutine, whose stack is a page. Below it nothing can be touched.
+ * The first calls of a thread come from a coroutine, whose stack is a page, or two in a hardened program, which traces
+ * who allocates. Below the stack nothing can be touched.
  */
 #include "malloc_check.h"
 
@@ -8,8 +9,9 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-enum { GUARD = 64 << 10, STACK = 4 << 10, MANY = 5000, THREADS_AT_ONCE = 4 };
+enum { GUARD = 64 << 10, MANY = 5000, THREADS_AT_ONCE = 4 };
 
+static size_t stack_bytes = 4 << 10;
 static void *block_of_main;
 
 static void small_block(void) { free(malloc(24)); }
@@ -42,20 +44,22 @@ static void (*const bodies[])(void) = {
 static __thread ucontext_t outside, inside;
 
 static void *call_on_small_stack(void *body) {
-    char *memory = mmap(NULL, GUARD + STACK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *memory = mmap(NULL, GUARD + stack_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(memory != MAP_FAILED);
-    CHECK(mprotect(memory + GUARD, STACK, PROT_READ | PROT_WRITE) == 0);
+    CHECK(mprotect(memory + GUARD, stack_bytes, PROT_READ | PROT_WRITE) == 0);
     CHECK(getcontext(&inside) == 0);
     inside.uc_stack.ss_sp = memory + GUARD;
-    inside.uc_stack.ss_size = STACK;
+    inside.uc_stack.ss_size = stack_bytes;
     inside.uc_link = &outside;
     makecontext(&inside, *(void (**)(void))body, 0);
     CHECK(swapcontext(&outside, &inside) == 0);
-    CHECK(munmap(memory, GUARD + STACK) == 0);
+    CHECK(munmap(memory, GUARD + stack_bytes) == 0);
     return NULL;
 }
 
 int main(void) {
+    const char *hardened = getenv("HEAPMASTER_HARDENED");
+    if (hardened != NULL && strcmp(hardened, "yes") == 0) stack_bytes *= 2;
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         block_of_main = malloc(40);
         /* More than one, so that they have caches that nobody had before. */
