@@ -3,12 +3,14 @@
 /// Bytes that an allocator gets where a suite doesn't say otherwise.
 pub const SIZE: usize = 64 << 20;
 
-const PAGE: usize = 4096;
+/// Where a region begins counts from a multiple of this: powers of two see it always at the same place, wherever the
+/// system has room.
+const ALIGNMENT: usize = SIZE;
 
-/// Where in its page a region begins: at 16, as a large block of glibc's `malloc` does. A program that
-/// hands a pool its memory rarely has it aligned to a page, and what that costs an allocator belongs in its
-/// figures; but it is to cost the same each time.
-const OFFSET: usize = 16;
+/// In an odd page, at 16, as a large block of glibc's `malloc` does. A program that hands a pool its memory rarely
+/// has it aligned to more, and what that costs an allocator belongs in its figures; but it is to cost the same each
+/// time.
+const OFFSET: usize = 5 * 4096 + 16;
 
 /// Zeroed memory, not touched yet if it is large.
 pub struct Region {
@@ -19,8 +21,8 @@ pub struct Region {
 
 impl Region {
     pub fn new(size: usize) -> Self {
-        let memory = Box::into_raw(vec![0; size + PAGE].into_boxed_slice());
-        let skipped = OFFSET.wrapping_sub(memory.addr()) % PAGE;
+        let memory = Box::into_raw(vec![0; size + ALIGNMENT].into_boxed_slice());
+        let skipped = OFFSET.wrapping_sub(memory.addr()) % ALIGNMENT;
         Self { memory, skipped, size }
     }
 
