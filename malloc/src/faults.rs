@@ -15,6 +15,16 @@ use heapmaster::cache;
 /// Closed pages raise the first on Linux; some machines raise the second.
 const SIGNALS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
+unsafe extern "C" {
+    /// libc's `sigaction`, by a name that no sanitizer takes, of which some are not ready for calls this early.
+    #[link_name = "__sigaction"]
+    fn sigaction(
+        signal: c_int,
+        action: *const libc::sigaction,
+        before: *mut libc::sigaction,
+    ) -> c_int;
+}
+
 type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
 /// Sets the handler.
@@ -31,7 +41,7 @@ fn is_ignored(signal: c_int) -> bool {
     // SAFETY: zeroes are an action, which libc writes over.
     unsafe {
         let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
-        libc::sigaction(signal, null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+        sigaction(signal, null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
     }
 }
 
@@ -43,7 +53,7 @@ fn act(signal: c_int, handler: usize, flags: c_int) {
         let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
         action.sa_sigaction = handler;
         action.sa_flags = flags;
-        libc::sigaction(signal, &action, null_mut());
+        sigaction(signal, &action, null_mut());
     }
 }
 

@@ -11,13 +11,15 @@
 //! settings       what the HEAPMASTER_* variables say             text
 //! traces         who allocated and released a sampled block      text
 //! misuse         a pointer that the pool refuses                 settings, traces
-//! replaced       operators of the program's own                  names nothing else
+//! objects        what loaded libraries define                    names nothing else
+//! replaced       operators of the program's own                  objects, traces
 //! c              malloc, free and their family                   misuse, replaced
 //! introspection  mallinfo, malloc_stats, mallopt ...             text
 //! runtime        what the process has of the C++ runtime         names nothing else
 //! operators      operator new and delete                         c, runtime
 //! fork           a child that can allocate                       text
 //! faults         accesses to closed memory                       traces
+//! dlopen         libraries that would find libc's malloc         text
 //! ```
 //!
 //! Every function here may be called before this library's constructor, by any thread, inside any other
@@ -29,11 +31,14 @@
 #![no_std]
 
 mod c;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod dlopen;
 mod errno;
 mod faults;
 mod fork;
 mod introspection;
 mod misuse;
+mod objects;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod operators;
 mod replaced;
@@ -44,6 +49,7 @@ mod text;
 mod traces;
 
 use core::ffi::{c_char, c_int};
+use core::sync::atomic::Ordering::Relaxed;
 use heapmaster::cache;
 
 heapmaster::in_place_of_std!();
@@ -62,6 +68,9 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     }
     if let Some(interval) = settings::sample_interval() {
         sample(interval);
+    }
+    if settings::origins_count() || settings::CHECK_SIZES.load(Relaxed) {
+        replaced::look_at_libraries();
     }
     fork::register();
     if settings::pages_decay() {

@@ -4,9 +4,17 @@
 //! nothing else. Then what released a block and what allocated it, or the sizes that they were told, need not go
 //! together as ours do, and nothing can be said of a program that makes use of it.
 //!
-//! The dynamic linker has written down where it finds each: asking it later would wait for its lock.
+//! So it is with a library that has a C++ runtime of its own inside, and uses that: what its `new` allocates, the
+//! program's `delete` may release.
+//!
+//! The dynamic linker has written down where it finds each: asking it later would wait for its lock. For the same reason
+//! libraries are looked at when the program starts, and those that it loads later are not.
 
+use crate::objects;
 use crate::traces::is_own;
+use core::ffi::CStr;
+use core::sync::atomic::AtomicBool;
+use core::sync::atomic::Ordering::Relaxed;
 
 /// Those that the others end in, and the forms for arrays.
 const OPERATORS: usize = 8;
@@ -33,7 +41,22 @@ unsafe extern "C" {
     safe static FOUND: [usize; OPERATORS];
 }
 
+/// Whether a library has operators of its own. Relaxed: it is written once, before the program runs.
+static LIBRARY_HAS_OWN: AtomicBool = AtomicBool::new(false);
+
+/// Looks at the libraries that are loaded.
+pub(crate) fn look_at_libraries() {
+    const OPERATORS: [&CStr; 4] = [c"_Znwm", c"_Znam", c"_ZdlPv", c"_ZdaPv"];
+    /// They have operators, and leave them to be replaced.
+    const RUNTIMES: [&str; 3] = ["libstdc++.so", "libc++.so", "libc++abi.so"];
+    let counts = |name: &CStr, symbols| {
+        let is_runtime = |runtime: &str| name.to_bytes().starts_with(runtime.as_bytes());
+        !is_own(symbols) && !RUNTIMES.into_iter().any(is_runtime)
+    };
+    LIBRARY_HAS_OWN.store(objects::define(&OPERATORS, counts), Relaxed);
+}
+
 /// Whether the program uses our operators and no others.
 pub(crate) fn operators_are_ours() -> bool {
-    FOUND.into_iter().all(is_own)
+    FOUND.into_iter().all(is_own) && !LIBRARY_HAS_OWN.load(Relaxed)
 }

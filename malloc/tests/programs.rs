@@ -6,6 +6,7 @@ mod harness;
 
 use harness::{Link, Outcome, Program, Run, build, shared_library};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 
 /// The library's name for the linker.
 const LIBRARY: &str = "heapmaster_malloc";
@@ -30,9 +31,22 @@ fn compiled(source: &str, link: Link, flags: &[&str]) -> Program {
 
 /// A shared library of the test's own, by its path.
 fn library(source: &str) -> String {
-    let library = compiled(source, Link::Nothing, &["-shared", "-fPIC"]);
+    library_with(source, &[])
+}
+
+fn library_with(source: &str, flags: &[&str]) -> String {
+    let library = compiled(source, Link::Nothing, &[&["-shared", "-fPIC"], flags].concat());
     library.path().to_str().expect("target has a UTF-8 path").to_owned()
 }
+
+/// What has a program look for libraries where this one is.
+fn looks_beside(library: &str) -> String {
+    let folder = Path::new(library).parent().expect("a file is in a folder");
+    format!("-Wl,-rpath,{}", folder.display())
+}
+
+/// A library that uses the C++ runtime that it has inside, whatever others the program has.
+const OWN_RUNTIME: &[&str] = &["-static-libstdc++", "-Wl,-Bsymbolic-functions"];
 
 /// A module with a test of each program for each way to run it.
 macro_rules! programs {
@@ -88,6 +102,10 @@ programs! {
     data_limited_from_the_start: "malloc_limits.c", &[], DATA, hardened;
     operators: "malloc_operators.cpp", &[], NONE, hardened;
     operators_of_the_program: "malloc_operators_replaced.cpp", &[], NONE, hardened;
+    bound_deeply: "malloc_deepbind.c", &[&looks_beside(&library("malloc_deepbind_library.c"))],
+        [library("malloc_deepbind_library.c")], hardened;
+    a_library_with_a_cpp_runtime_inside: "malloc_own_runtime.cpp",
+        &[&library_with("malloc_own_runtime_library.cpp", OWN_RUNTIME)], NONE, hardened;
     plugin_in_cpp: "malloc_plugin.c", &[], [library("malloc_plugin_library.cpp")], hardened;
 }
 

@@ -10,8 +10,8 @@ use crate::slab::SPAN_GRANULE_SHIFT;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::{AtomicBool, AtomicUsize};
 
 static GUARDS: Guards = Guards { close: os::close, open: os::commit, purge: os::purge };
 
@@ -106,8 +106,9 @@ unsafe fn equip_default_pool(armoury: Armoury) {
 /// `malloc`, and one for those of `operator new`, by which arrays are allocated, too.
 static UNTOUCHABLE: [MemoryPool; 2] = [const { MemoryPool::with_source(add_untouchable_heap) }; 2];
 
-/// Whether one of them has a heap. Relaxed: whoever knows a block of theirs knows this.
-static IS_UNTOUCHABLE_USED: AtomicBool = AtomicBool::new(false);
+/// The lowest address of their heaps, and the first behind all. Relaxed: whoever knows a block of theirs knows these.
+static LOWEST_UNTOUCHABLE: AtomicUsize = AtomicUsize::new(usize::MAX);
+static END_OF_UNTOUCHABLE: AtomicUsize = AtomicUsize::new(0);
 
 static UNTOUCHABLE_BACKING: Backing =
     Backing { commit: |_, _| true, purge: |_, _| true, ..super::BACKING };
@@ -124,7 +125,9 @@ pub(crate) fn untouchable_pool(origin: Origin) -> &'static MemoryPool {
 
 /// The one of them that holds `address`, and the origin of its blocks.
 pub(crate) fn untouchable_at(address: *const u8) -> Option<(&'static MemoryPool, Origin)> {
-    if !IS_UNTOUCHABLE_USED.load(Relaxed) {
+    // Each of them has a lock, and nearly no address is theirs.
+    let bounds = LOWEST_UNTOUCHABLE.load(Relaxed)..END_OF_UNTOUCHABLE.load(Relaxed);
+    if !bounds.contains(&address.addr()) {
         return None;
     }
     UNTOUCHABLE.iter().zip([Origin::Malloc, Origin::New]).find(|(pool, _)| pool.owns(address))
@@ -139,9 +142,11 @@ fn add_untouchable_heap(pool: &MemoryPool, _size: usize, alignment: usize) -> bo
     let mut size = fair.max(least);
     while (least..=MAX_RESERVATION).contains(&size) {
         if let Ok(reservation) = reserve(size) {
+            let start = reservation.memory.addr().get();
             // SAFETY: it has just been reserved, is nobody else's, and is given back with the heap.
             if unsafe { pool.add_reservation(reservation, &UNTOUCHABLE_BACKING) }.is_ok() {
-                IS_UNTOUCHABLE_USED.store(true, Relaxed);
+                LOWEST_UNTOUCHABLE.fetch_min(start, Relaxed);
+                END_OF_UNTOUCHABLE.fetch_max(start + size, Relaxed);
                 return true;
             }
             // SAFETY: no heap was made of it.

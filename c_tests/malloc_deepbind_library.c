@@ -1,0 +1,8 @@
+/* A library that allocates for others, and releases what others have allocated. */
+#include <stdlib.h>
+
+void *deepbind_make(void);
+void deepbind_take(void *block);
+
+void *deepbind_make(void) { return malloc(100); }
+void deepbind_take(void *block) { free(block); }
