@@ -298,7 +298,7 @@ pub enum Error {
     WrittenAfterRelease {
         /// The first byte that was written to.
         pointer: usize,
-        /// Start of the block that it was in, or the page.
+        /// Start of the block that it was in, as its user knew it; or of its bookkeeping, if that was written to.
         block: usize,
     },
     /// The block was allocated by what this can't release.

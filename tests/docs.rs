@@ -115,10 +115,27 @@ fn blocks(document: &str) -> Vec<Block> {
 
 /// Whether the output is as expected, up to the ends of lines.
 fn matches(expected: &str, output: &str) -> bool {
-    let trimmed = |text: &str| text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
-    let (expected, output) = (trimmed(expected.trim_end()), trimmed(output.trim_end()));
+    fn lines(text: &str) -> Vec<&str> {
+        text.trim_end().lines().map(str::trim_end).collect()
+    }
+    all_match(&lines(expected), &lines(output))
+}
+
+fn all_match(expected: &[&str], output: &[&str]) -> bool {
+    match expected.split_first() {
+        None => output.is_empty(),
+        Some((&"...", left)) => {
+            (0..=output.len()).any(|skipped| all_match(left, &output[skipped..]))
+        }
+        Some((line, left)) => output.split_first().is_some_and(|(printed, others)| {
+            line_matches(line, printed) && all_match(left, others)
+        }),
+    }
+}
+
+fn line_matches(expected: &str, printed: &str) -> bool {
     let mut parts = expected.split("...");
-    let Some(mut rest) = parts.next().and_then(|first| output.strip_prefix(first)) else {
+    let Some(mut rest) = parts.next().and_then(|first| printed.strip_prefix(first)) else {
         return false;
     };
     let mut parts = parts.peekable();

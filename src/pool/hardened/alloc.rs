@@ -178,9 +178,17 @@ impl<R: RelaxStrategy> MemoryPool<R> {
 
     /// Tells of a block that something wrote to after its release.
     pub(super) fn tell_written(&self, block: Region, offset: usize) {
-        let block = block.start.addr().get();
         self.count_misuse();
-        found(&Error::WrittenAfterRelease { pointer: block + offset, block });
+        found(&self.written(block, offset));
+    }
+
+    /// What there is to say of a write to a block after its release: of the block as its user knew it, to whom it began
+    /// behind the header, unless that is what was written to.
+    pub(super) fn written(&self, block: Region, offset: usize) -> Error {
+        let start = block.start.addr().get();
+        let is_users = offset >= HEADER && !self.suit(block).guarded;
+        let known = if is_users { start + HEADER } else { start };
+        Error::WrittenAfterRelease { pointer: start + offset, block: known }
     }
 
     /// Whether one more block may have its pages closed; it is counted then.

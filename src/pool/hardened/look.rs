@@ -23,8 +23,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
         unguarded.into_iter().find_map(|block| {
             // SAFETY: the block is retired, so nobody uses it.
             let offset = unsafe { self.suit(block).stain() }?;
-            let block = block.start.addr().get();
-            Some(Error::WrittenAfterRelease { pointer: block + offset, block })
+            Some(self.written(block, offset))
         })
     }
 
@@ -44,7 +43,7 @@ impl<R: RelaxStrategy> MemoryPool<R> {
             let region = Region { start: NonNull::new(block.address)?, len: block.size };
             // SAFETY: the block is free, so it can be read; under the lock, or by the owner, it stays free.
             if let Some(offset) = unsafe { first_nonzero(region) } {
-                return Some(Error::WrittenAfterRelease { pointer: start + offset, block: start });
+                return Some(self.written(region, offset));
             }
         }
         None

@@ -2,7 +2,7 @@
 
 use super::{FOUND, SIZES, release, write_beside};
 use crate::Status;
-use crate::armour::{HEADER, Key, Quarantine, bytes_for};
+use crate::armour::{Key, Quarantine, bytes_for};
 use crate::error::Error;
 use crate::pool::tests::{Pool, add, region};
 use crate::pool::{
@@ -128,7 +128,7 @@ fn what_was_written_after_a_release_is_found_by_a_check_and_when_the_block_has_w
         // SAFETY: nobody else uses the memory, which is the test's; that is the point.
         unsafe { block.add(50).write(1) };
         let pointer = block.addr().get() + 50;
-        let error = Error::WrittenAfterRelease { pointer, block: block.addr().get() - HEADER };
+        let error = Error::WrittenAfterRelease { pointer, block: block.addr().get() };
         assert_eq!(pool.check(), Err(error));
         for _ in 0..100 {
             release(pool, checked(pool, 100)).unwrap();
