@@ -14,7 +14,7 @@
  * Structs that may grow begin with their size: set struct_size before you hand one in. A NULL pool is refused
  * with ::HL_ERR_INVALID_ARGUMENT, but a NULL block can be released to it, and a NULL pool be deleted.
  *
- * No function may be called from a signal handler that may have interrupted another one on the same pool.
+ * No function may be called from a signal handler.
  *
  * Generated from src/ffi: change that, and see tests/header.rs.
  */
@@ -704,7 +704,7 @@ hl_status hl_pool_reset(struct hl_pool *pool);
  * Deletes a pool: its blocks die with it, its heaps are the caller's again, and what it took from the
  * system goes back. NULL is fine. Not for the default pool (::HL_ERR_INVALID_ARGUMENT).
  *
- * No other thread may be using the pool.
+ * No other thread may be using the pool. Its handle is none any more, and not to be deleted again.
  */
 hl_status hl_pool_delete(struct hl_pool *pool);
 

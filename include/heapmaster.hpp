@@ -26,6 +26,10 @@
 #ifndef HEAPMASTER_HPP
 #define HEAPMASTER_HPP
 
+#if __cplusplus < 201703L && (!defined(_MSVC_LANG) || _MSVC_LANG < 201703L)
+#error "heapmaster.hpp needs C++17 or later: -std=c++17; heapmaster.h is for any C++"
+#endif
+
 #include "heapmaster.h"
 
 #include <cstddef>

@@ -38,7 +38,7 @@ static STATISTICS_AT_EXIT: Setting = Setting {
 static ORIGINS: Setting = Setting {
     name: "HEAPMASTER_CHECK_ORIGINS",
     values: &["auto", "no", "yes"],
-    meaning: "of hardened and sampled blocks, report free of what new allocated, and the like; auto: if hardened",
+    meaning: "of hardened, sampled and checked blocks, report free of what new allocated, and the like; auto: if hardened",
     chosen: AtomicU8::new(0),
 };
 

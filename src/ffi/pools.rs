@@ -208,7 +208,7 @@ pub unsafe extern "C" fn hl_pool_reset(pool: *mut hl_pool) -> Status {
 /// Deletes a pool: its blocks die with it, its heaps are the caller's again, and what it took from the
 /// system goes back. NULL is fine. Not for the default pool (::HL_ERR_INVALID_ARGUMENT).
 ///
-/// No other thread may be using the pool.
+/// No other thread may be using the pool. Its handle is none any more, and not to be deleted again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_pool_delete(pool: *mut hl_pool) -> Status {
     let Some(handle) = NonNull::new(pool.cast::<Handle>()) else { return Status::Ok };

@@ -94,7 +94,7 @@ pub const EMPTY: &Kind = &Kind::new("empty", Make::Shared(adapters::empty));
 pub fn find(name: &str) -> Result<&'static Kind, String> {
     ALL.iter().chain([EMPTY]).find(|kind| kind.name == name).ok_or_else(|| {
         let known: Vec<_> = ALL.iter().map(|kind| kind.name).collect();
-        format!("the peers are {}", known.join(", "))
+        format!("there is no peer {name}; they are {}", known.join(", "))
     })
 }
 
