@@ -8,8 +8,10 @@ import (
 	"unsafe"
 )
 
-// A Block of a pool. Every use of a released one returns ErrAlreadyReleased.
-type Block struct {
+// A Block of a pool. Every use of a released one returns ErrAlreadyReleased. Its copies are the same block.
+type Block struct{ *block }
+
+type block struct {
 	pool   *Pool
 	memory unsafe.Pointer
 	size   int
@@ -17,7 +19,10 @@ type Block struct {
 }
 
 // use does as Pool.call, if the block is live.
-func (b *Block) use(function func(*C.hl_pool, *C.failure)) error {
+func (b *Block) use(function func(*C.hl_pool, *C.failure), sizes ...int) error {
+	if b.block == nil {
+		return &Error{ErrNotInPool, ErrNotInPool.Error()}
+	}
 	var stale error
 	err := b.pool.call(func(pool *C.hl_pool, failure *C.failure) {
 		if b.live {
@@ -25,7 +30,7 @@ func (b *Block) use(function func(*C.hl_pool, *C.failure)) error {
 		} else {
 			stale = b.refusal(pool, failure)
 		}
-	})
+	}, sizes...)
 	if err == nil {
 		err = stale
 	}
@@ -74,10 +79,10 @@ func (b *Block) bytes() []byte { return unsafe.Slice((*byte)(b.memory), b.size) 
 // ReadAt copies bytes of the block, as io.ReaderAt says.
 func (b *Block) ReadAt(to []byte, offset int64) (n int, err error) {
 	err = b.use(func(*C.hl_pool, *C.failure) {
-		if offset >= 0 && offset <= int64(b.size) {
+		if offset <= int64(b.size) {
 			n = copy(to, b.bytes()[offset:])
 		}
-	})
+	}, int(offset))
 	if err == nil && n < len(to) {
 		err = io.EOF
 	}
@@ -87,10 +92,10 @@ func (b *Block) ReadAt(to []byte, offset int64) (n int, err error) {
 // WriteAt copies bytes into the block, as io.WriterAt says.
 func (b *Block) WriteAt(from []byte, offset int64) (n int, err error) {
 	err = b.use(func(*C.hl_pool, *C.failure) {
-		if offset >= 0 && offset <= int64(b.size) {
+		if offset <= int64(b.size) {
 			n = copy(b.bytes()[offset:], from)
 		}
-	})
+	}, int(offset))
 	if err == nil && n < len(from) {
 		err = io.ErrShortWrite
 	}
@@ -103,7 +108,7 @@ func (b *Block) Resize(size int) error {
 		if memory := C.library_resize(pool, b.memory, C.size_t(size), failure); memory != nil {
 			b.memory, b.size = memory, size
 		}
-	})
+	}, size)
 }
 
 // Release gives the block back to its pool.

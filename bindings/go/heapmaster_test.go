@@ -189,7 +189,7 @@ func TestAlignedBlocksAreAligned(t *testing.T) {
 func TestReadingAndWritingEndAtTheEndOfTheBlock(t *testing.T) {
 	pool, _ := newPool(t)
 	block := alloc(t, pool, 10)
-	for _, offset := range []int64{8, 11, -1} {
+	for _, offset := range []int64{8, 11} {
 		n, err := block.ReadAt(make([]byte, 4), offset)
 		isError(t, err, io.EOF)
 		isTrue(t, n == 2 || n == 0 && offset != 8)
@@ -197,6 +197,25 @@ func TestReadingAndWritingEndAtTheEndOfTheBlock(t *testing.T) {
 		isError(t, err, io.ErrShortWrite)
 		isTrue(t, n == 2 || n == 0 && offset != 8)
 	}
+}
+
+func TestNegativeSizesAreRefused(t *testing.T) {
+	pool, _ := newPool(t)
+	block := alloc(t, pool, 10)
+	_, allocError := pool.Alloc(-7)
+	_, zeroedError := pool.AllocZeroed(-7)
+	_, alignedError := pool.AllocAligned(8, -7)
+	_, alignmentError := pool.AllocAligned(-7, 8)
+	_, readError := block.ReadAt(nil, -7)
+	_, writeError := block.WriteAt(nil, -7)
+	for _, err := range []error{
+		allocError, zeroedError, alignedError, alignmentError, readError, writeError,
+		block.Resize(-7), pool.SetLimit(-7), pool.AddSystemHeap(-7),
+	} {
+		isError(t, err, ErrSizeOverflow)
+		isEqual(t, err.Error(), "size overflow: -7 is not a number of bytes")
+	}
+	isEqual(t, statistics(t, pool).Limit, 0)
 }
 
 func TestUsableSizeHoldsWhatWasAskedFor(t *testing.T) {
@@ -256,6 +275,18 @@ func TestASecondReleaseSparesTheBlockThatLiesThereNow(t *testing.T) {
 	isEqual(t, statistics(t, pool).LiveBlocks, 1)
 }
 
+func TestACopyIsTheSameBlock(t *testing.T) {
+	pool, _ := newPool(t)
+	block := alloc(t, pool, 100)
+	copied := *block
+	noError(t, copied.Resize(5000))
+	size, err := block.Size()
+	noError(t, err)
+	isEqual(t, size, 5000)
+	noError(t, copied.Release())
+	isError(t, block.Release(), ErrAlreadyReleased)
+}
+
 // uses are all that can be done with a block.
 func uses(block *Block) []error {
 	_, bytesError := block.Bytes()
@@ -276,6 +307,12 @@ func TestReleasedBlocksAreOfNoUse(t *testing.T) {
 	noError(t, block.Release())
 	for _, err := range uses(block) {
 		isError(t, err, ErrAlreadyReleased)
+	}
+}
+
+func TestABlockOfNoPoolIsOfNoUse(t *testing.T) {
+	for _, err := range uses(new(Block)) {
+		isError(t, err, ErrNotInPool)
 	}
 }
 

@@ -4,6 +4,7 @@ package heapmaster
 import "C"
 
 import (
+	"fmt"
 	"runtime/cgo"
 	"sync"
 	"unsafe"
@@ -81,12 +82,18 @@ func (p *Pool) Close() error {
 	return failed(p.failure)
 }
 
-// call hands the library's handle to a function that calls the library once, and returns why that failed.
-func (p *Pool) call(function func(*C.hl_pool, *C.failure)) error {
+// call hands the library's handle to a function that calls the library once, and returns why that failed. The sizes
+// are those that the function uses: C would make large ones of what is negative.
+func (p *Pool) call(function func(*C.hl_pool, *C.failure), sizes ...int) error {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	if p.handle == nil {
 		return ErrClosed
+	}
+	for _, size := range sizes {
+		if size < 0 {
+			return &Error{ErrSizeOverflow, fmt.Sprintf("size overflow: %d is not a number of bytes", size)}
+		}
 	}
 	function(p.handle, p.failure)
 	return failed(p.failure)
@@ -111,7 +118,7 @@ func (p *Pool) AddHeap(memory []byte) error {
 func (p *Pool) AddSystemHeap(maxSize int) error {
 	return p.call(func(pool *C.hl_pool, failure *C.failure) {
 		C.library_add_system_heap(pool, C.size_t(maxSize), failure)
-	})
+	}, maxSize)
 }
 
 // Alloc allocates a block. What its bytes are is not defined.
@@ -132,18 +139,20 @@ func (p *Pool) AllocZeroed(size int) (*Block, error) {
 func (p *Pool) AllocAligned(alignment, size int) (*Block, error) {
 	return p.alloc(size, func(pool *C.hl_pool, failure *C.failure) unsafe.Pointer {
 		return C.library_alloc_aligned(pool, C.size_t(alignment), C.size_t(size), failure)
-	})
+	}, alignment)
 }
 
-func (p *Pool) alloc(size int, function func(*C.hl_pool, *C.failure) unsafe.Pointer) (*Block, error) {
-	block := &Block{pool: p, size: size, live: true}
+func (p *Pool) alloc(
+	size int, function func(*C.hl_pool, *C.failure) unsafe.Pointer, sizes ...int,
+) (*Block, error) {
+	block := &block{pool: p, size: size, live: true}
 	err := p.call(func(pool *C.hl_pool, failure *C.failure) {
 		block.memory = function(pool, failure)
-	})
+	}, append(sizes, size)...)
 	if err != nil {
 		return nil, err
 	}
-	return block, nil
+	return &Block{block}, nil
 }
 
 // Owns tells whether an address lies in one of the pool's heaps.
@@ -158,7 +167,7 @@ func (p *Pool) Owns(address uintptr) (owns bool, err error) {
 func (p *Pool) SetLimit(size int) error {
 	return p.call(func(pool *C.hl_pool, failure *C.failure) {
 		C.library_pool_set_limit(pool, C.size_t(size), failure)
-	})
+	}, size)
 }
 
 // Statistics is what the pool has now, and has done.

@@ -95,6 +95,7 @@ do
     end
 end
 local ALREADY_RELEASED = heapmaster.status.HL_ERR_ALREADY_RELEASED
+local SYSTEM = heapmaster.status.HL_ERR_SYSTEM
 
 local Error = {}
 Error.__index = Error
@@ -138,59 +139,91 @@ function heapmaster.version()
     return ffi.string(library.hl_version())
 end
 
+-- The key of what a pool or block knows: none can set it by a name, to reach other memory.
+local STATE = {}
+
+local function refuse_to_set(_, key)
+    error(("the field %s can't be set"):format(tostring(key)), 2)
+end
+
 local Pool = {}
-Pool.__index = Pool
+local pool_type = { __index = Pool, __newindex = refuse_to_set }
 
 local Block = {}
-Block.__index = Block
+local block_type = { __newindex = refuse_to_set }
 
 --- Makes a pool without heaps. What is allocated from it lives until it is released or the pool closed, at the
 -- latest when the pool is garbage: a block keeps its pool. With the options `{ hardened = true }` it finds what was
 -- written beside a block, or after its release, and takes more memory and time for that.
 function heapmaster.new(options)
-    local buffers = {}
-    -- The buffers must outlive the heaps in them, also where the collector finds both at once.
+    -- The buffers must outlive the heaps in them, also where the collector finds both at once, and at the program's
+    -- end other finalizers find the pool after its deleter has run. What that knows must not keep the handle.
+    local life = { open = true, buffers = {} }
     local function delete(handle)
+        life.open = false
         library.hl_pool_delete(handle)
-        buffers = nil
+        life.buffers = nil
     end
     local config = ffi.new("hl_config", { struct_size = ffi.sizeof("hl_config") })
     if options and options.hardened then
         config.flags = POOL_HARDENED
     end
     local handle = ffi.gc(not_null(library.hl_pool_new_with(config)), delete)
-    return setmetatable({ handle = handle, buffers = buffers }, Pool)
+    return setmetatable({ [STATE] = { handle = handle, life = life } }, pool_type)
 end
 
 --- Ends the pool and its blocks; its heaps are the caller's again. Harmless if it is closed.
 function Pool:close()
-    if self.handle then
-        succeed(library.hl_pool_delete(ffi.gc(self.handle, nil)))
-        self.handle, self.buffers = nil, nil
+    local state = self[STATE]
+    if state.life.open then
+        state.life.open = false
+        succeed(library.hl_pool_delete(ffi.gc(state.handle, nil)))
+        state.life.buffers = nil
     end
 end
 
 local function open(pool)
-    return pool.handle or error("the pool is closed", 3)
+    local state = pool[STATE]
+    return state.life.open and state.handle or error("the pool is closed", 3)
+end
+
+function pool_type:__tostring()
+    return self[STATE].life.open and "HeapMaster pool" or "HeapMaster pool (closed)"
+end
+
+-- Whether a ctype is an array: the name of a pointer or reference to one has its brackets behind a parenthesis.
+local function is_array(ctype)
+    return tostring(ctype):find("[^)]%[") ~= nil
 end
 
 --- Adds an array such as `ffi.new("uint8_t[?]", size)` as a heap. The pool keeps it.
 function Pool:add_heap(array)
     local handle = open(self)
-    if type(array) ~= "cdata" or not tostring(ffi.typeof(array)):find("%[") then
-        error("a heap is a C array", 2)
+    -- A part of another object is a reference, which does not keep that.
+    if type(array) ~= "cdata" or not is_array(ffi.typeof(array)) then
+        error("a heap is a C array of its own, not a part of another", 2)
     end
     succeed(library.hl_add_heap(handle, array, ffi.sizeof(array)))
-    self.buffers[#self.buffers + 1] = array
+    local buffers = self[STATE].life.buffers
+    buffers[#buffers + 1] = array
 end
 
 --- Adds a heap that grows to max_size bytes of the system's memory; none or 0 stands for all that can be had.
 function Pool:add_system_heap(max_size)
-    succeed(library.hl_add_system_heap(open(self), size_of(max_size or 0)))
+    local handle, size = open(self), size_of(max_size or 0)
+    local status = library.hl_add_system_heap(handle, size)
+    if status == SYSTEM then
+        -- The collector does not know how much of the system's memory forgotten pools have.
+        collectgarbage()
+        collectgarbage()
+        status = library.hl_add_system_heap(handle, size)
+    end
+    succeed(status)
 end
 
 local function new_block(pool, pointer, size)
-    return setmetatable({ pool = pool, memory = not_null(pointer), size = size, live = true }, Block)
+    local state = { pool = pool, memory = not_null(pointer), size = size, live = true }
+    return setmetatable({ [STATE] = state }, block_type)
 end
 
 --- Allocates a block. What its bytes are is not defined.
@@ -262,43 +295,61 @@ end
 jit.off(Pool.walk)
 
 -- What the library says about a released block, in general terms if another block lies there by now.
-local function refusal(block, handle)
+local function refusal(state, handle)
     -- Harmless whatever lies there, which hl_release() is not.
-    local refused = library.hl_usable_size(handle, block.memory) == 0
+    local refused = library.hl_usable_size(handle, state.memory) == 0
     if refused and library.hl_last_error() == ALREADY_RELEASED then
         return last_error()
     end
     return new_error(ALREADY_RELEASED, library.hl_status_message(ALREADY_RELEASED))
 end
 
--- The handle of its pool, if the block is live.
+-- What a block knows and the handle of its pool, if it is live.
 local function use(block)
-    local handle = open(block.pool)
-    if not block.live then
-        error(refusal(block, handle))
+    local state = block[STATE]
+    local handle = open(state.pool)
+    if not state.live then
+        error(refusal(state, handle))
     end
-    return handle
+    return state, handle
+end
+
+--- A block has the fields `size`, the bytes asked for, and `live`, whether it was not released, nor its pool closed.
+function block_type:__index(key)
+    local state = self[STATE]
+    if key == "size" then
+        return state.size
+    elseif key == "live" then
+        return state.live and state.pool[STATE].life.open
+    end
+    return Block[key]
+end
+
+function block_type:__tostring()
+    local state = self[STATE]
+    local text = self.live and "HeapMaster block of %d bytes at %s" or "HeapMaster block of %d bytes (released)"
+    return text:format(state.size, tostring(state.memory):match("0x%x+"))
 end
 
 --- The address, a `uint8_t *`. Lua can't take it back: it must not be used after the block is released or
 -- resized, or its pool closed. read() and write() look.
 function Block:pointer()
-    use(self)
-    return ffi.cast("uint8_t *", self.memory)
+    return ffi.cast("uint8_t *", use(self).memory)
 end
 
 --- How many bytes the pool has set aside for it: at least `size`, those asked for.
 function Block:usable_size()
-    return tonumber(library.hl_usable_size(use(self), self.memory))
+    local state, handle = use(self)
+    return tonumber(library.hl_usable_size(handle, state.memory))
 end
 
 local function range(block, offset, length)
-    use(block)
-    if size_of(offset) + size_of(length) > block.size then
+    local state = use(block)
+    if size_of(offset) + size_of(length) > state.size then
         local text = "%d bytes at %d are not in a block of %d bytes"
-        error(text:format(length, offset, block.size), 3)
+        error(text:format(length, offset, state.size), 3)
     end
-    return ffi.cast("uint8_t *", block.memory) + offset
+    return ffi.cast("uint8_t *", state.memory) + offset
 end
 
 --- Its bytes as a string, all behind offset if no length is given.
@@ -310,19 +361,24 @@ end
 
 --- Copies a string into it.
 function Block:write(text, offset)
+    if type(text) ~= "string" then
+        error(tostring(text) .. " is not a string", 2)
+    end
     ffi.copy(range(self, offset or 0, #text), text, #text)
 end
 
 --- Makes it hold so many bytes, if need be at another address, with its contents as far as they fit.
 function Block:resize(size)
-    self.memory = not_null(library.hl_resize(use(self), self.memory, size_of(size)))
-    self.size = size
+    local state, handle = use(self)
+    state.memory = not_null(library.hl_resize(handle, state.memory, size_of(size)))
+    state.size = size
 end
 
 --- Gives it back to its pool.
 function Block:release()
-    succeed(library.hl_release(use(self), self.memory))
-    self.live = false
+    local state, handle = use(self)
+    succeed(library.hl_release(handle, state.memory))
+    state.live = false
 end
 
 return heapmaster

@@ -10,6 +10,12 @@ local function new_buffer()
     return ffi.new("uint8_t[?]", 64 * KIB)
 end
 
+-- Behind the module's face as well.
+local function handle_of(pool)
+    local _, state = next(pool)
+    return state.handle
+end
+
 local function equal(actual, expected)
     if actual ~= expected then
         error(("%s instead of %s"):format(tostring(actual), tostring(expected)), 2)
@@ -48,7 +54,7 @@ function tests.statistics_are_as_large_as_the_librarys(pool)
     ffi.fill(memory, 1024, 0xaa)
     local raw = ffi.cast("hl_pool_statistics *", memory)
     raw.struct_size = 1024
-    equal(library.hl_pool_stats(pool.handle, raw), 0)
+    equal(library.hl_pool_stats(handle_of(pool), raw), 0)
     local size = 1024
     while memory[size - 1] == 0xaa do
         size = size - 1
@@ -63,7 +69,7 @@ function tests.a_walked_block_is_as_large_as_the_librarys(pool)
         return true
     end)
     jit.off(true)
-    equal(library.hl_pool_walk(pool.handle, visit, nil), 0)
+    equal(library.hl_pool_walk(handle_of(pool), visit, nil), 0)
     visit:free()
     equal(next(sizes), ffi.sizeof("hl_block_info"))
     equal(next(sizes, ffi.sizeof("hl_block_info")), nil)
@@ -119,6 +125,36 @@ function tests.sizes_that_nothing_can_have_are_refused(pool)
     for _, size in ipairs({ -1, 1.5, 2 ^ 64, 0 / 0 }) do
         assert(refused(pool.alloc, pool, size):find("is not a number of bytes$"))
     end
+end
+
+function tests.only_strings_are_written(pool)
+    local block = pool:alloc(10)
+    equal(refused(block.write, block, 5), "5 is not a string")
+    equal(refused(block.write, block, nil), "nil is not a string")
+end
+
+function tests.fields_can_not_be_set(pool)
+    local block = pool:alloc(10)
+    for _, name in ipairs({ "size", "live", "memory" }) do
+        local function set(object)
+            object[name] = 1000
+        end
+        equal(refused(set, block), "the field " .. name .. " can't be set")
+        equal(refused(set, pool), "the field " .. name .. " can't be set")
+    end
+    equal(block.size, 10)
+end
+
+function tests.pools_and_blocks_have_a_text(_)
+    local pool = heapmaster.new()
+    equal(tostring(pool), "HeapMaster pool")
+    pool:add_heap(new_buffer())
+    local block = pool:alloc(10)
+    equal(tostring(block), "HeapMaster block of 10 bytes at " .. tostring(block:pointer()):match("0x%x+"))
+    block:release()
+    equal(tostring(block), "HeapMaster block of 10 bytes (released)")
+    pool:close()
+    equal(tostring(pool), "HeapMaster pool (closed)")
 end
 
 function tests.usable_size_holds_what_was_asked_for(pool)
@@ -198,10 +234,22 @@ function tests.a_pool_of_the_system_serves_large_blocks(pool)
 end
 
 function tests.what_can_be_no_heap_is_refused(pool, buffer)
+    local NO_HEAP = "a heap is a C array of its own, not a part of another"
     equal(refused(pool.add_heap, pool, buffer), "HL_ERR_HEAP_OVERLAPS")
     equal(refused(pool.add_heap, pool, ffi.new("uint8_t[16]")), "HL_ERR_HEAP_TOO_SMALL")
-    equal(refused(pool.add_heap, pool, "text"), "a heap is a C array")
-    equal(refused(pool.add_heap, pool, ffi.cast("uint8_t *", buffer)), "a heap is a C array")
+    equal(refused(pool.add_heap, pool, "text"), NO_HEAP)
+    equal(refused(pool.add_heap, pool, ffi.cast("uint8_t *", buffer)), NO_HEAP)
+    equal(refused(pool.add_heap, pool, ffi.cast("uint8_t (*)[65536]", buffer)), NO_HEAP)
+    equal(refused(pool.add_heap, pool, ffi.new("struct { uint8_t bytes[65536]; }").bytes), NO_HEAP)
+    equal(refused(pool.add_heap, pool, ffi.new("uint8_t[2][65536]")[1]), NO_HEAP)
+end
+
+function tests.arrays_of_anything_are_heaps(pool)
+    for _, name in ipairs({ "uint8_t[?]", "void *[?]", "int (*[?])(int)", "int (*[?])[4]" }) do
+        pool:add_heap(ffi.new(name, 64 * KIB))
+    end
+    pool:add_heap(ffi.new("int[64][256]"))
+    equal(pool:statistics().heaps, 6)
 end
 
 function tests.a_closed_pool_refuses_everything_but_another_close(pool, buffer)
@@ -215,6 +263,28 @@ function tests.a_closed_pool_refuses_everything_but_another_close(pool, buffer)
     equal(refused(pool.add_heap, pool, buffer), "the pool is closed")
     equal(refused(block.release, block), "the pool is closed")
     equal(refused(block.read, block), "the pool is closed")
+    assert(not block.live)
+end
+
+function tests.a_finalizer_at_the_programs_end_finds_the_pool_closed(_)
+    local program = [[
+        local pool = require("heapmaster").new()
+        pool:add_system_heap(2 ^ 20)
+        local block, guard = pool:alloc(100), newproxy(true)
+        getmetatable(guard).__gc = function()
+            print(select(2, pcall(block.release, block)))
+        end
+    ]]
+    local pipe = io.popen("luajit -e '" .. program .. "' 2>&1; echo $?")
+    assert(pipe:read("*a"):find("the pool is closed\n0\n$"))
+end
+
+function tests.forgotten_pools_make_room_for_a_system_heap(_)
+    for _ = 1, 1000 do
+        collectgarbage("stop")
+        heapmaster.new():add_system_heap()
+    end
+    collectgarbage("restart")
 end
 
 function tests.a_forgotten_pool_gives_its_buffer_back(pool)
@@ -301,7 +371,7 @@ for _, name in ipairs(names) do
     local passed, failure = xpcall(tests[name], debug.traceback, pool, buffer)
     if passed then
         print("ok " .. name)
-        if pool.handle then
+        if tostring(pool) == "HeapMaster pool" then
             pool:check()
         end
     else

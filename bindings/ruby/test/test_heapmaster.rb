@@ -112,9 +112,36 @@ class BlockTest < PoolTest
   end
 
   def test_sizes_that_nothing_can_have_are_refused
-    assert_raises(HeapMaster::SizeOverflow) { @pool.alloc(-1) }
     assert_raises(HeapMaster::SizeOverflow) { @pool.alloc(2**63) }
-    assert_raises(RangeError) { @pool.alloc((2**64) + 8) }
+    block = @pool.alloc(10)
+    uses = [
+      ->(size) { @pool.alloc(size) }, ->(size) { @pool.alloc_aligned(size, 8) }, ->(size) { block.resize(size) },
+      ->(size) { block.read(size) }, ->(size) { block.write("", size) }, ->(size) { @pool.add_system_heap(size) },
+      ->(size) { @pool.limit = size },
+    ]
+    uses.each do |use|
+      [-1, (2**64) + 8].each do |size|
+        assert_equal "#{size} is not a number of bytes", assert_raises(RangeError) { use.call(size) }.message
+      end
+      [1.9, 3r, "8", nil].each do |size|
+        assert_equal "#{size.inspect} is not an Integer", assert_raises(TypeError) { use.call(size) }.message
+      end
+    end
+    assert_predicate block, :live?
+    assert_equal 0, @pool.statistics.limit
+  end
+
+  def test_only_strings_are_written
+    [nil, 5, :abc].each do |value|
+      error = assert_raises(TypeError) { @pool.alloc(10).write(value) }
+      assert_equal "#{value.inspect} is not a String", error.message
+    end
+  end
+
+  def test_a_block_that_is_not_resized_stays_as_it_is
+    block = @pool.alloc(10).write("stays here")
+    assert_raises(HeapMaster::OutOfMemory) { block.resize(1 << 20) }
+    assert_equal "stays here", block.read
   end
 
   def test_usable_size_holds_what_was_asked_for
@@ -124,6 +151,22 @@ class BlockTest < PoolTest
   def test_addresses_of_blocks_are_the_pools
     assert @pool.owns?(@pool.alloc(1).address)
     refute @pool.owns?(16)
+    assert @pool.owns?(@buffer + 100)
+    ["x", nil, 1.5].each { |value| assert_raises(TypeError) { @pool.owns?(value) } }
+  end
+
+  def test_blocks_are_the_pools_alone_to_make_and_to_copy
+    block = @pool.alloc(10)
+    assert_raises(NoMethodError) { HeapMaster::Block.new(@pool, block.address, 10) }
+    [:dup, :clone].each { |copy| assert_raises(TypeError, &block.method(copy)) }
+  end
+
+  def test_frozen_blocks_are_released_once
+    block = @pool.alloc(10).freeze
+    assert_equal 5000, block.resize(5000).size
+    assert_nil block.release
+    refute_predicate block, :live?
+    assert_raises(HeapMaster::AlreadyReleased) { block.release }
   end
 end
 
@@ -195,6 +238,15 @@ class HeapTest < PoolTest
     assert_raises(HeapMaster::HeapTooSmall) { @pool.add_heap(new_buffer(16)) }
     assert_raises(HeapMaster::HeapNull) { @pool.add_heap(Fiddle::NULL) }
     assert_raises(TypeError) { @pool.add_heap("text") }
+    assert_equal 1, @pool.statistics.heaps
+  end
+
+  def test_a_part_of_other_memory_can_be_no_heap
+    text = "x" * 64 * KIB
+    [new_buffer + 64, Fiddle::Pointer[text]].each do |part|
+      error = assert_raises(ArgumentError) { @pool.add_heap(part) }
+      assert_match(/memory of its own/, error.message)
+    end
   end
 
   def test_buffers_live_as_long_as_their_pools_which_are_collected
@@ -212,14 +264,43 @@ end
 class CloseTest < PoolTest
   def test_a_closed_pool_refuses_everything_but_another_close
     block = @pool.alloc(100)
-    @pool.close
-    @pool.close
+    2.times { assert_nil @pool.close }
     assert_predicate @pool, :closed?
     refute_predicate block, :live?
     [
       -> { @pool.alloc(1) }, -> { @pool.statistics }, -> { @pool.check }, -> { @pool.walk },
       -> { @pool.add_heap(@buffer) }, -> { @pool.limit = 1 }, -> { block.release }, -> { block.read },
     ].each { |use| assert_raises(HeapMaster::ClosedError, &use) }
+  end
+
+  def test_frozen_pools_are_closed_once
+    pool = HeapMaster::Pool.open.add_heap(new_buffer).freeze
+    2.times { pool.close }
+    assert_predicate pool, :closed?
+    assert_raises(HeapMaster::ClosedError) { pool.alloc(1) }
+  end
+
+  def test_a_refused_copy_leaves_its_pool_open
+    100.times { [:dup, :clone].each { |copy| assert_raises(TypeError, &@pool.method(copy)) } }
+    GC.start
+    assert_equal "here", @pool.alloc(4).write("here").read
+  end
+
+  def test_an_exception_from_elsewhere_waits_for_the_end_of_a_call
+    reached = Queue.new
+    thread = Thread.new do
+      @pool.use do |_|
+        reached << nil
+        sleep 0.05
+        reached << :end
+      end
+    rescue Interrupt
+      nil
+    end
+    reached.pop
+    thread.raise(Interrupt)
+    thread.join
+    assert_equal :end, reached.pop(true)
   end
 
   def test_threads_that_use_a_pool_see_it_close

@@ -71,5 +71,13 @@ module HeapMaster
     extern "size_t hl_usable_size(void *, void *)"
     # C's bool, of which the other bytes of a register tell nothing.
     extern "char hl_owns(void *, void *)"
+
+    # Refuses a number of bytes of which C would make another.
+    def self.size(number)
+      raise TypeError, "#{number.inspect} is not an Integer" unless number.is_a?(Integer)
+      raise RangeError, "#{number} is not a number of bytes" unless (0...(2**64)).cover?(number)
+
+      number
+    end
   end
 end
