@@ -3,6 +3,9 @@
 
 void *deepbind_make(void);
 void deepbind_take(void *block);
+void *(*deepbind_malloc(void))(size_t);
 
 void *deepbind_make(void) { return malloc(100); }
 void deepbind_take(void *block) { free(block); }
+
+void *(*deepbind_malloc(void))(size_t) { return malloc; }

@@ -70,7 +70,12 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
         sample(interval);
     }
     if settings::origins_count() || settings::CHECK_SIZES.load(Relaxed) {
-        replaced::look_at_libraries();
+        // SAFETY: this is the constructor, the first code of the process.
+        unsafe { replaced::look_at_libraries() };
+    }
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    if settings::keeps_deepbind() {
+        dlopen::keep_deepbind();
     }
     fork::register();
     if settings::pages_decay() {

@@ -10,7 +10,7 @@
 //! The dynamic linker has written down where it finds each: asking it later would wait for its lock. For the same reason
 //! libraries are looked at when the program starts, and those that it loads later are not.
 
-use crate::objects;
+use crate::objects::{self, Names};
 use crate::traces::is_own;
 use core::ffi::CStr;
 use core::sync::atomic::AtomicBool;
@@ -45,15 +45,24 @@ unsafe extern "C" {
 static LIBRARY_HAS_OWN: AtomicBool = AtomicBool::new(false);
 
 /// Looks at the libraries that are loaded.
-pub(crate) fn look_at_libraries() {
+///
+/// # Safety
+/// The process has a single thread, and loads nothing meanwhile.
+pub(crate) unsafe fn look_at_libraries() {
     const OPERATORS: [&CStr; 4] = [c"_Znwm", c"_Znam", c"_ZdlPv", c"_ZdaPv"];
     /// They have operators, and leave them to be replaced.
-    const RUNTIMES: [&str; 3] = ["libstdc++.so", "libc++.so", "libc++abi.so"];
-    let counts = |name: &CStr, symbols| {
-        let is_runtime = |runtime: &str| name.to_bytes().starts_with(runtime.as_bytes());
-        !is_own(symbols) && !RUNTIMES.into_iter().any(is_runtime)
+    const RUNTIMES: [&str; 2] = ["libstdc++", "libc++"];
+    let has_own = |object: &Names| {
+        let name = object.own_name().to_bytes();
+        let leaves_them = RUNTIMES.into_iter().any(|runtime| name.starts_with(runtime.as_bytes()))
+            // Another malloc, which nobody uses beside ours.
+            || object.define(c"malloc");
+        !is_own(object.address())
+            && !leaves_them
+            && OPERATORS.into_iter().any(|operator| object.define(operator))
     };
-    LIBRARY_HAS_OWN.store(objects::define(&OPERATORS, counts), Relaxed);
+    // SAFETY: the caller's promise.
+    LIBRARY_HAS_OWN.store(unsafe { objects::loaded() }.any(|object| has_own(&object)), Relaxed);
 }
 
 /// Whether the program uses our operators and no others.

@@ -49,6 +49,13 @@ static DECAY: Setting = Setting {
     chosen: AtomicU8::new(0),
 };
 
+static DEEPBIND: Setting = Setting {
+    name: "HEAPMASTER_DEEPBIND",
+    values: &["ignore", "keep"],
+    meaning: "dlopen's RTLD_DEEPBIND, by which a library finds another malloc",
+    chosen: AtomicU8::new(0),
+};
+
 static MODE: Setting = Setting {
     name: "HEAPMASTER_HARDENED",
     values: &["no", "yes"],
@@ -84,7 +91,7 @@ static HELP: Setting = Setting {
     chosen: AtomicU8::new(0),
 };
 
-static SETTINGS: [&Setting; 9] = [
+static SETTINGS: [&Setting; 10] = [
     &ON_MISUSE,
     &MODE,
     &SPOT_CHECKS,
@@ -92,6 +99,7 @@ static SETTINGS: [&Setting; 9] = [
     &SIZES,
     &ORIGINS,
     &DECAY,
+    &DEEPBIND,
     &STATISTICS_AT_EXIT,
     &HELP,
 ];
@@ -127,6 +135,11 @@ pub(crate) fn statistics_at_exit() -> bool {
 
 pub(crate) fn pages_decay() -> bool {
     DECAY.value() == "yes"
+}
+
+/// Whether libraries may be loaded so that they find another malloc.
+pub(crate) fn keeps_deepbind() -> bool {
+    DEEPBIND.value() == "keep"
 }
 
 /// Whether the settings want a hardened pool.

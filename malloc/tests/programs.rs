@@ -47,6 +47,8 @@ fn looks_beside(library: &str) -> String {
 
 /// A library that uses the C++ runtime that it has inside, whatever others the program has.
 const OWN_RUNTIME: &[&str] = &["-static-libstdc++", "-Wl,-Bsymbolic-functions"];
+const WITH_AN_OLD_TABLE: &[&str] =
+    &["-static-libstdc++", "-Wl,-Bsymbolic-functions,--hash-style=sysv"];
 
 /// A module with a test of each program for each way to run it.
 macro_rules! programs {
@@ -106,7 +108,16 @@ programs! {
         [library("malloc_deepbind_library.c")], hardened;
     a_library_with_a_cpp_runtime_inside: "malloc_own_runtime.cpp",
         &[&library_with("malloc_own_runtime_library.cpp", OWN_RUNTIME)], NONE, hardened;
+    a_library_with_a_cpp_runtime_and_an_old_table: "malloc_own_runtime.cpp",
+        &[&library_with("malloc_own_runtime_library.cpp", WITH_AN_OLD_TABLE)], NONE, hardened;
     plugin_in_cpp: "malloc_plugin.c", &[], [library("malloc_plugin_library.cpp")], hardened;
+}
+
+#[test]
+fn bound_deeply_if_the_settings_say_so() {
+    let library = library("malloc_deepbind_library.c");
+    let run = preloaded("malloc_deepbind.c", &[&looks_beside(&library)]).arg(library);
+    run.env("HEAPMASTER_DEEPBIND", "keep").succeed();
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn help_lists_every_setting_with_its_values() {
         ("CHECK_SIZES", "no (default), yes"),
         ("CHECK_ORIGINS", "auto (default), no, yes"),
         ("DECAY", "yes (default), no"),
+        ("DEEPBIND", "ignore (default), keep"),
         ("STATS_AT_EXIT", "no (default), yes"),
         ("HELP", "no (default), yes"),
     ];

@@ -106,7 +106,7 @@ unsafe fn equip_default_pool(armoury: Armoury) {
 /// `malloc`, and one for those of `operator new`, by which arrays are allocated, too.
 static UNTOUCHABLE: [MemoryPool; 2] = [const { MemoryPool::with_source(add_untouchable_heap) }; 2];
 
-/// The lowest address of their heaps, and the first behind all. Relaxed: whoever knows a block of theirs knows these.
+/// No higher than the lowest address of their heaps, and no lower than the first behind all. Relaxed: whoever knows a block of theirs knows these.
 static LOWEST_UNTOUCHABLE: AtomicUsize = AtomicUsize::new(usize::MAX);
 static END_OF_UNTOUCHABLE: AtomicUsize = AtomicUsize::new(0);
 
@@ -143,10 +143,11 @@ fn add_untouchable_heap(pool: &MemoryPool, _size: usize, alignment: usize) -> bo
     while (least..=MAX_RESERVATION).contains(&size) {
         if let Ok(reservation) = reserve(size) {
             let start = reservation.memory.addr().get();
+            // First: other threads allocate from the heap as soon as it is there.
+            LOWEST_UNTOUCHABLE.fetch_min(start, Relaxed);
+            END_OF_UNTOUCHABLE.fetch_max(start + size, Relaxed);
             // SAFETY: it has just been reserved, is nobody else's, and is given back with the heap.
             if unsafe { pool.add_reservation(reservation, &UNTOUCHABLE_BACKING) }.is_ok() {
-                LOWEST_UNTOUCHABLE.fetch_min(start, Relaxed);
-                END_OF_UNTOUCHABLE.fetch_max(start + size, Relaxed);
                 return true;
             }
             // SAFETY: no heap was made of it.
