@@ -40,7 +40,8 @@ export interface BlockInfo {
 
 /**
  * A set of heaps, out of which blocks are allocated. What is never released lives until the pool is closed, at the
- * latest when it is garbage. Every method throws an Error once the pool is closed.
+ * latest when it is garbage. Every method throws an Error once the pool is closed. A copy of it, by structuredClone()
+ * or in a message, is no pool.
  */
 export class Pool implements Disposable {
     /**
@@ -54,7 +55,11 @@ export class Pool implements Disposable {
     [Symbol.dispose](): void;
     readonly closed: boolean;
 
-    /** Adds a buffer as a heap. The pool keeps it, and it can't be transferred to a worker from then on. */
+    /**
+     * Adds a buffer as a heap. The pool keeps it, and it can't be transferred to a worker from then on. It must not be
+     * detached otherwise, as by ArrayBuffer.prototype.transfer() or the growth of a WebAssembly.Memory: every method
+     * throws an Error from then on, and other pools may fail once its memory is freed.
+     */
     addHeap(buffer: NodeJS.ArrayBufferView): void;
     /** Adds a heap that grows to maxSize bytes of the system's memory; 0 stands for all that can be had. */
     addSystemHeap(maxSize?: number): void;
@@ -89,7 +94,10 @@ export class Block implements Disposable {
     /** How many bytes the pool has set aside for it: at least those asked for. */
     readonly usableSize: number;
 
-    /** A copy of its bytes, of all behind offset if no length is given. */
+    /**
+     * A copy of its bytes, of all behind offset if no length is given. Throws a RangeError if they are more than
+     * buffer.constants.MAX_LENGTH.
+     */
     read(offset?: number, length?: number): Buffer;
     /** Copies bytes, or a string as UTF-8, into it. */
     write(data: Uint8Array | string, offset?: number): void;

@@ -1,6 +1,8 @@
 'use strict';
 
 const library = require('./library.js');
+const { constants } = require('node:buffer');
+const { inspect, types } = require('node:util');
 const { markAsUntransferable } = require('node:worker_threads');
 
 /** The library's statuses, by their names. */
@@ -31,11 +33,18 @@ function notNull(pointer) {
     return pointer;
 }
 
+/** Of a value that has not the type it should have. */
+function wrongType(value, wanted) {
+    return new TypeError(`${inspect(value)} (${typeof value}) is not ${wanted}`);
+}
+
 // koffi would cut off what is no size.
 function size(number) {
+    if (typeof number !== 'number') throw wrongType(number, 'a number of bytes');
     if (!Number.isSafeInteger(number) || number < 0)
         throw new RangeError(`${number} is not a number of bytes`);
-    return number;
+    // Makes 0 of -0.
+    return number + 0;
 }
 
 /** Names of the statistics: in C, and here. */
@@ -46,8 +55,20 @@ const statistics = Object.keys(library.PoolStatistics.members)
 /** The handle of a pool, if that is open. */
 let open;
 
+/**
+ * Whether a heap's memory is no longer its buffer's: ArrayBuffer.prototype.transfer(), which Node has from 21 on, and
+ * the growth of a WebAssembly.Memory heed no mark. Its pool is left alone then, which does not protect other pools:
+ * the library's list of all heaps leads through that memory, so that they may fail once it is freed.
+ */
+const detached = (buffer) => buffer.byteLength === 0;
+
 /** Deletes pools that are garbage, and keeps their buffers until then. */
-const forgotten = new FinalizationRegistry(({ handle }) => library.hl_pool_delete(handle));
+const forgotten = new FinalizationRegistry(({ handle, buffers }) => {
+    if (!buffers.some(detached)) library.hl_pool_delete(handle);
+});
+
+/** What makes blocks: none but this module has it. */
+const maker = Symbol();
 
 class Pool {
     #handle;
@@ -56,6 +77,7 @@ class Pool {
     static {
         open = (pool) => {
             if (pool.closed) throw new Error('the pool is closed');
+            if (pool.#buffers.some(detached)) throw new Error('the buffer of a heap is detached');
             return pool.#handle;
         };
     }
@@ -69,7 +91,7 @@ class Pool {
 
     close() {
         if (this.closed) return;
-        succeed(library.hl_pool_delete(this.#handle));
+        succeed(library.hl_pool_delete(open(this)));
         forgotten.unregister(this);
         this.#handle = null;
         this.#buffers.length = 0;
@@ -84,13 +106,14 @@ class Pool {
     }
 
     addHeap(buffer) {
-        const handle = open(this);
         if (!ArrayBuffer.isView(buffer)) throw new TypeError('a heap is a Buffer or a view of an ArrayBuffer');
         if (buffer.buffer.resizable) throw new TypeError('a heap can not be resizable');
-        succeed(library.hl_add_heap(handle, buffer, buffer.byteLength));
+        // Whatever a class derived from these says of itself.
+        const memory = new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+        succeed(library.hl_add_heap(open(this), memory, memory.byteLength));
         // A message to a worker would take the memory along.
-        markAsUntransferable(buffer.buffer);
-        this.#buffers.push(buffer);
+        markAsUntransferable(memory.buffer);
+        this.#buffers.push(memory);
     }
 
     addSystemHeap(maxSize = 0) {
@@ -98,20 +121,26 @@ class Pool {
     }
 
     alloc(bytes) {
-        return new Block(this, notNull(library.hl_alloc(open(this), size(bytes))), bytes);
+        bytes = size(bytes);
+        return new Block(maker, this, notNull(library.hl_alloc(open(this), bytes)), bytes);
     }
 
     allocZeroed(bytes) {
-        return new Block(this, notNull(library.hl_alloc_zeroed(open(this), 1, size(bytes))), bytes);
+        bytes = size(bytes);
+        return new Block(maker, this, notNull(library.hl_alloc_zeroed(open(this), 1, bytes)), bytes);
     }
 
     allocAligned(alignment, bytes) {
-        const address = library.hl_alloc_aligned(open(this), size(alignment), size(bytes));
-        return new Block(this, notNull(address), bytes);
+        bytes = size(bytes);
+        const address = library.hl_alloc_aligned(open(this), size(alignment), bytes);
+        return new Block(maker, this, notNull(address), bytes);
     }
 
     owns(address) {
-        return library.hl_owns(open(this), address);
+        const handle = open(this);
+        if (typeof address !== 'bigint') throw wrongType(address, 'an address');
+        // koffi would cut off what is no address.
+        return BigInt.asUintN(64, address) === address && library.hl_owns(handle, address);
     }
 
     setLimit(bytes) {
@@ -138,6 +167,10 @@ class Pool {
         succeed(library.hl_pool_walk(open(this), visit, null));
         return blocks;
     }
+
+    [inspect.custom]() {
+        return this.closed ? 'HeapMaster pool (closed)' : 'HeapMaster pool';
+    }
 }
 
 class Block {
@@ -145,9 +178,9 @@ class Block {
     #address;
     #size;
     #live = true;
-    #bytes = null;
 
-    constructor(pool, address, size) {
+    constructor(token, pool, address, size) {
+        if (token !== maker) throw new TypeError('blocks are made by the alloc methods of a pool');
         this.#pool = pool;
         this.#address = address;
         this.#size = size;
@@ -170,30 +203,35 @@ class Block {
         return library.hl_usable_size(this.#use(), this.#address);
     }
 
-    read(offset = 0, length = this.#size - offset) {
+    read(offset = 0, length = Math.max(this.#size - size(offset), 0)) {
         return Buffer.from(this.#range(offset, length));
     }
 
     write(data, offset = 0) {
         const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+        // Of anything else set() would run code, which could end the block.
+        if (!types.isUint8Array(bytes)) throw new TypeError('bytes are a Uint8Array or a string');
         this.#range(offset, bytes.length).set(bytes);
     }
 
     resize(bytes) {
-        const handle = this.#use();
-        this.#address = notNull(library.hl_resize(handle, this.#address, size(bytes)));
+        bytes = size(bytes);
+        this.#address = notNull(library.hl_resize(this.#use(), this.#address, bytes));
         this.#size = bytes;
-        this.#bytes = null;
     }
 
     release() {
         succeed(library.hl_release(this.#use(), this.#address));
         this.#live = false;
-        this.#bytes = null;
     }
 
     [Symbol.dispose]() {
         if (this.live) this.release();
+    }
+
+    [inspect.custom]() {
+        const state = this.live ? `at 0x${this.#address.toString(16)}` : '(released)';
+        return `HeapMaster block of ${this.#size} bytes ${state}`;
     }
 
     /** The handle of the pool, if the block is live. */
@@ -217,8 +255,10 @@ class Block {
         this.#use();
         if (size(offset) + size(length) > this.#size)
             throw new RangeError(`${length} bytes at ${offset} are not in a block of ${this.#size} bytes`);
-        this.#bytes ??= library.view(this.#address, this.#size);
-        return this.#bytes.subarray(offset, offset + length);
+        // Node ends the program if a view is larger than that.
+        if (length > constants.MAX_LENGTH)
+            throw new RangeError(`${length} bytes are more than the ${constants.MAX_LENGTH} of a Buffer`);
+        return library.view(this.#address + BigInt(offset), length);
     }
 }
 

@@ -80,6 +80,8 @@ namespace HeapMaster
         /// <summary>Copies bytes into it.</summary>
         public void Write(long offset, byte[] bytes)
         {
+            if (bytes == null)
+                throw new ArgumentNullException(nameof(bytes));
             lock (pool.Lock)
                 Marshal.Copy(bytes, 0, Range(offset, bytes.Length), bytes.Length);
         }
@@ -90,20 +92,22 @@ namespace HeapMaster
         public void Resize(long newSize)
         {
             lock (pool.Lock)
-            {
-                memory = UnlessNull(Library.C.hl_resize(Use(), memory, Pool.Size(newSize)));
-                size = newSize;
-            }
+                Library.Unbroken(() =>
+                {
+                    memory = UnlessNull(Library.C.hl_resize(Use(), memory, Pool.Size(newSize)));
+                    size = newSize;
+                });
         }
 
         /// <summary>Gives it back to its pool.</summary>
         public void Release()
         {
             lock (pool.Lock)
-            {
-                UnlessOk(Library.C.hl_release(Use(), memory));
-                live = false;
-            }
+                Library.Unbroken(() =>
+                {
+                    UnlessOk(Library.C.hl_release(Use(), memory));
+                    live = false;
+                });
         }
 
         /// <summary>As Release, but harmless if it is not live.</summary>
@@ -113,6 +117,15 @@ namespace HeapMaster
             {
                 if (IsLive)
                     Release();
+            }
+        }
+
+        public override string ToString()
+        {
+            lock (pool.Lock)
+            {
+                string state = IsLive ? $"at 0x{memory.ToInt64():x}" : "(released)";
+                return $"HeapMaster block of {size} bytes {state}";
             }
         }
 

@@ -23,6 +23,13 @@ namespace HeapMaster
             return new HeapMasterException(status, Marshal.PtrToStringAnsi(Library.C.hl_status_message(status)));
         }
 
+        /// <summary>The exception for a size that C would take for a large one.</summary>
+        internal static HeapMasterException Negative(long size)
+        {
+            return new HeapMasterException(
+                Status.SizeOverflow, $"size overflow: {size} is not a number of bytes");
+        }
+
         /// <summary>Why the last call of this thread failed.</summary>
         internal static HeapMasterException Last()
         {

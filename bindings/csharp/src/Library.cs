@@ -102,6 +102,18 @@ namespace HeapMaster
         /// <summary>The library; throws DllNotFoundException.</summary>
         internal static Library C => loaded.Value;
 
+        /// <summary>Does something that Thread.Abort does not break off, such as a call and to book it.</summary>
+        internal static void Unbroken(Action action)
+        {
+            try
+            {
+            }
+            finally
+            {
+                action();
+            }
+        }
+
         Library()
         {
             const int RtldNow = 2;

@@ -84,10 +84,10 @@ namespace HeapMaster
 
         internal object Lock => handle;
 
-        // What is negative is larger than anything that the library has.
+        /// <summary>A size or an alignment, as C has it.</summary>
         internal static UIntPtr Size(long number)
         {
-            return (UIntPtr)unchecked((ulong)number);
+            return number >= 0 ? (UIntPtr)(ulong)number : throw Negative(number);
         }
 
         /// <summary>Adds an array as a heap. The pool keeps and pins it.</summary>
@@ -96,7 +96,7 @@ namespace HeapMaster
             if (buffer == null)
                 throw new ArgumentNullException(nameof(buffer));
             lock (Lock)
-                Open().AddHeap(buffer);
+                Library.Unbroken(() => Open().AddHeap(buffer));
         }
 
         /// <summary>
@@ -104,7 +104,15 @@ namespace HeapMaster
         /// </summary>
         public void AddSystemHeap(long maxSize = 0)
         {
-            UnlessOk(Library.C.hl_add_system_heap(Open(), Size(maxSize)));
+            Status status = Library.C.hl_add_system_heap(Open(), Size(maxSize));
+            if (status == Status.System)
+            {
+                // The collector does not know how much of the system's memory forgotten pools have.
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+                status = Library.C.hl_add_system_heap(Open(), Size(maxSize));
+            }
+            UnlessOk(status);
         }
 
         /// <summary>Allocates a block. What its bytes are is not defined.</summary>
@@ -164,6 +172,11 @@ namespace HeapMaster
             UnlessOk(Library.C.hl_pool_walk(Open(), visit, IntPtr.Zero));
             GC.KeepAlive(visit);
             return blocks;
+        }
+
+        public override string ToString()
+        {
+            return IsDisposed ? "HeapMaster pool (disposed of)" : "HeapMaster pool";
         }
     }
 }

@@ -12,7 +12,8 @@ namespace HeapMaster
         internal unsafe PoolHandle(uint flags) : base(IntPtr.Zero, ownsHandle: true)
         {
             var config = new Library.Config { StructSize = (UIntPtr)sizeof(Library.Config), Flags = flags };
-            SetHandle(HeapMasterException.UnlessNull(Library.C.hl_pool_new_with(ref config)));
+            Library.Unbroken(
+                () => SetHandle(HeapMasterException.UnlessNull(Library.C.hl_pool_new_with(ref config))));
         }
 
         public override bool IsInvalid => handle == IntPtr.Zero;

@@ -197,6 +197,7 @@ sealed class PoolTest
         };
         foreach (Action use in uses)
             Throws<ArgumentOutOfRangeException>(use);
+        Throws<ArgumentNullException>(() => block.Write(0, null));
     }
 
     public void UsableSizeHoldsWhatWasAskedFor()
@@ -363,11 +364,71 @@ sealed class PoolTest
     {
         HeapMasterException error = IsRefused(Status.OutOfMemory, () => pool.Alloc(1 << 20));
         IsTrue(error.Message.Contains("room for 1048576 bytes"));
-        IsRefused(Status.SizeOverflow, () => pool.Alloc(-1));
         pool.SetLimit(4096);
         IsRefused(Status.LimitReached, () => pool.Alloc(5000));
         pool.SetLimit(0);
         pool.Alloc(5000);
+    }
+
+    public void NegativeSizesAreRefusedByTheirNumber()
+    {
+        Block block = pool.Alloc(10);
+        var calls = new Action[]
+        {
+            () => pool.Alloc(-7),
+            () => pool.AllocZeroed(-7),
+            () => pool.AllocAligned(8, -7),
+            () => pool.AllocAligned(-7, 8),
+            () => pool.AddSystemHeap(-7),
+            () => pool.SetLimit(-7),
+            () => block.Resize(-7),
+        };
+        foreach (Action call in calls)
+        {
+            HeapMasterException error = IsRefused(Status.SizeOverflow, call);
+            AreEqual("size overflow: -7 is not a number of bytes", error.Message);
+        }
+        AreEqual(0, pool.Statistics().Limit);
+    }
+
+    public void ForgottenPoolsMakeRoomForASystemHeap()
+    {
+        for (int i = 0; i < 1000; ++i)
+            new Pool().AddSystemHeap();
+    }
+
+    public void NoAbortOfAThreadPartsACallFromItsBooks()
+    {
+        var random = new Random(1);
+        for (int i = 0; i < 5000; ++i)
+        {
+            Block block = pool.Alloc(100);
+            var thread = new Thread(() =>
+            {
+                for (int use = 0; use < 20; ++use)
+                    pool.Check();
+                block.Release();
+            });
+            thread.Start();
+            Thread.SpinWait(random.Next(3000));
+            thread.Abort();
+            thread.Join();
+            AreEqual(block.IsLive ? 1 : 0, pool.Statistics().LiveBlocks);
+            block.Dispose();
+        }
+    }
+
+    public void PoolsAndBlocksHaveAText()
+    {
+        var pool = new Pool();
+        AreEqual("HeapMaster pool", pool.ToString());
+        pool.AddHeap(new byte[64 * KiB]);
+        Block block = pool.Alloc(10);
+        AreEqual($"HeapMaster block of 10 bytes at 0x{block.Address.ToInt64():x}", block.ToString());
+        block.Release();
+        AreEqual("HeapMaster block of 10 bytes (released)", block.ToString());
+        pool.Dispose();
+        AreEqual("HeapMaster pool (disposed of)", pool.ToString());
     }
 
     public void APoolOfTheSystemServesLargeBlocks()

@@ -2,9 +2,11 @@
 'use strict';
 
 const assert = require('node:assert/strict');
+const { constants } = require('node:buffer');
 const { spawnSync } = require('node:child_process');
 const { afterEach, beforeEach, describe, test } = require('node:test');
-const { HeapMasterError, Pool, Status, version } = require('heapmaster');
+const { inspect } = require('node:util');
+const { Block, HeapMasterError, Pool, Status, version } = require('heapmaster');
 // What tests look at behind the package's face.
 const library = /** @type {any} */ (require('../library.js'));
 
@@ -115,6 +117,9 @@ describe('blocks', () => {
     test('addresses of blocks are the pool\'s', () => {
         assert.ok(pool.owns(pool.alloc(1).address));
         assert.ok(!pool.owns(16n));
+        assert.ok(!pool.owns(2n ** 64n + pool.alloc(1).address));
+        for (const none of /** @type {any[]} */ ([undefined, 1.5, NaN]))
+            assert.throws(() => pool.owns(none), { name: 'TypeError', message: /^\S+ \(\w+\) is not an address$/ });
     });
 
     test('reading and writing end at the end of the block', () => {
@@ -128,11 +133,51 @@ describe('blocks', () => {
             () => block.write('1', 0.5),
         ];
         for (const use of uses) assert.throws(use, RangeError);
+        assert.throws(() => block.read(11), { message: '0 bytes at 11 are not in a block of 10 bytes' });
+    });
+
+    test('only a string and a Uint8Array are written', () => {
+        const block = pool.allocZeroed(10);
+        const close = { valueOf: () => (pool.close(), 1) };
+        const refused = [[close, 2], new Uint16Array([1]), new DataView(new ArrayBuffer(1)), null, 5];
+        for (const data of /** @type {any[]} */ (refused))
+            assert.throws(() => block.write(data), new TypeError('bytes are a Uint8Array or a string'));
+        assert.deepEqual(block.read(), Buffer.alloc(10));
+    });
+
+    test('as much is read of a large block as a Buffer holds', () => {
+        pool.addSystemHeap(2 ** 34);
+        const block = pool.alloc(2 ** 33);
+        block.write('end', block.size - 3);
+        assert.equal(block.read(block.size - 3).toString(), 'end');
+        if (block.size > constants.MAX_LENGTH) assert.throws(() => block.read(), RangeError);
+    });
+
+    test('nobody else makes a block', () => {
+        const Class = /** @type {any} */ (Block);
+        assert.throws(() => new Class(pool, 16n, 10), { name: 'TypeError', message: /made by the alloc methods/ });
+    });
+
+    test('pools and blocks have a text', () => {
+        const pool = new Pool();
+        assert.equal(inspect(pool), 'HeapMaster pool');
+        pool.addHeap(Buffer.alloc(64 * KIB));
+        const block = pool.alloc(10);
+        assert.equal(inspect(block), `HeapMaster block of 10 bytes at 0x${block.address.toString(16)}`);
+        block.release();
+        assert.equal(inspect(block), 'HeapMaster block of 10 bytes (released)');
+        pool.close();
+        assert.equal(inspect(pool), 'HeapMaster pool (closed)');
     });
 
     test('sizes that nothing can have are refused', () => {
         assert.throws(() => pool.allocZeroed(2 ** 53 - 1), { code: 'HL_ERR_OUT_OF_MEMORY' });
         for (const size of [-1, 1.5, 2 ** 64, NaN]) assert.throws(() => pool.alloc(size), RangeError);
+        assert.ok(Object.is(pool.alloc(-0).size, 0));
+        for (const size of /** @type {any[]} */ (['8', 8n, Symbol()])) {
+            const message = `${inspect(size)} (${typeof size}) is not a number of bytes`;
+            assert.throws(() => pool.alloc(size), new TypeError(message));
+        }
     });
 });
 
@@ -215,6 +260,35 @@ describe('heaps', () => {
             assert.equal(/** @type {Error} */ (error).name, 'DataCloneError');
         }
         assert.equal(buffer.length, 64 * KIB);
+    });
+
+    test('a pool is left alone once a heap is detached', () => {
+        // In another process, whose pools all are of no use from then on.
+        const program = `
+            const { Pool } = require('heapmaster');
+            const memory = new WebAssembly.Memory({ initial: 1, maximum: 2 });
+            const pool = new Pool();
+            pool.addHeap(new Uint8Array(memory.buffer));
+            const block = pool.alloc(10);
+            memory.grow(1);
+            const uses = [() => pool.alloc(1), () => pool.check(), () => pool.close(), () => block.read()];
+            for (const use of uses)
+                try {
+                    use();
+                } catch (error) {
+                    console.log(error.message);
+                }`;
+        const run = spawnSync(process.execPath, ['-e', program], { cwd: __dirname });
+        assert.equal(run.stdout.toString(), 'the buffer of a heap is detached\n'.repeat(4));
+    });
+
+    test('a heap is as large as its memory, whatever it says', () => {
+        class Boastful extends Uint8Array {
+            get byteLength() {
+                return 128 * KIB;
+            }
+        }
+        assert.throws(() => pool.addHeap(new Boastful(64 * KIB)), RangeError);
     });
 
     test('what can be no heap is refused', () => {

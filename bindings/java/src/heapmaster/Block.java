@@ -70,7 +70,7 @@ public final class Block implements AutoCloseable {
     /** Makes it hold so many bytes, if need be at another address, with its contents as far as they fit. */
     public void resize(long newSize) {
         synchronized (pool) {
-            memory = unlessNull(Library.hl_resize(use(), memory, newSize));
+            memory = unlessNull(Library.hl_resize(use(), memory, Pool.size(newSize)));
             size = newSize;
         }
     }
@@ -90,6 +90,14 @@ public final class Block implements AutoCloseable {
             if (isLive()) {
                 release();
             }
+        }
+    }
+
+    @Override
+    public String toString() {
+        synchronized (pool) {
+            String state = isLive() ? "at 0x" + Long.toHexString(Pointer.nativeValue(memory)) : "(released)";
+            return "HeapMaster block of " + size + " bytes " + state;
         }
     }
 

@@ -26,6 +26,12 @@ public final class HeapMasterException extends RuntimeException {
         return new HeapMasterException(status.ordinal(), Library.hl_status_message(status.ordinal()));
     }
 
+    /** The exception for a size that C would take for a large one. */
+    static HeapMasterException negative(long size) {
+        return new HeapMasterException(
+                Status.SIZE_OVERFLOW.ordinal(), "size overflow: " + size + " is not a number of bytes");
+    }
+
     /** Why the last call of this thread failed. */
     static HeapMasterException last() {
         return new HeapMasterException(Library.hl_last_error(), Library.hl_last_error_message());

@@ -9,6 +9,9 @@ import java.lang.ref.Cleaner;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.Consumer;
 
 /**
  * A set of heaps, out of which blocks are allocated. Any thread may use it.
@@ -84,7 +87,19 @@ public final class Pool implements AutoCloseable {
         return remains.handle;
     }
 
-    /** Adds what remains of a direct buffer that can be written to as a heap. The pool keeps it. */
+    /** A size or an alignment, as C has it. */
+    static long size(long number) {
+        if (number < 0) {
+            throw HeapMasterException.negative(number);
+        }
+        return number;
+    }
+
+    /**
+     * Adds what remains of a direct buffer that can be written to as a heap. The pool keeps it, but can't keep the
+     * memory of one that a closeable scope has made: an {@code Arena} must be closed after the pool, or the program
+     * reaches memory that is no more.
+     */
     public synchronized void addHeap(ByteBuffer buffer) {
         Pointer handle = open();
         if (!buffer.isDirect() || buffer.isReadOnly()) {
@@ -97,22 +112,30 @@ public final class Pool implements AutoCloseable {
 
     /** Adds a heap that grows to maxSize bytes of the system's memory; 0 stands for all that can be had. */
     public synchronized void addSystemHeap(long maxSize) {
-        unlessSucceeded(Library.hl_add_system_heap(open(), maxSize));
+        int status = Library.hl_add_system_heap(open(), size(maxSize));
+        if (status == Status.SYSTEM.ordinal()) {
+            // The collector does not know how much of the system's memory forgotten pools have.
+            System.gc();
+            LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(100));
+            status = Library.hl_add_system_heap(open(), maxSize);
+        }
+        unlessSucceeded(status);
     }
 
     /** Allocates a block. What its bytes are is not defined. */
     public synchronized Block alloc(long size) {
-        return new Block(this, unlessNull(Library.hl_alloc(open(), size)), size);
+        return new Block(this, unlessNull(Library.hl_alloc(open(), size(size))), size);
     }
 
     /** Allocates a block of zeros. */
     public synchronized Block allocZeroed(long size) {
-        return new Block(this, unlessNull(Library.hl_alloc_zeroed(open(), 1, size)), size);
+        return new Block(this, unlessNull(Library.hl_alloc_zeroed(open(), 1, size(size))), size);
     }
 
     /** Allocates a block whose address is a multiple of alignment, a power of two. */
     public synchronized Block allocAligned(long alignment, long size) {
-        return new Block(this, unlessNull(Library.hl_alloc_aligned(open(), alignment, size)), size);
+        Pointer memory = Library.hl_alloc_aligned(open(), size(alignment), size(size));
+        return new Block(this, unlessNull(memory), size);
     }
 
     /** Whether an address lies in one of the pool's heaps. */
@@ -122,7 +145,7 @@ public final class Pool implements AutoCloseable {
 
     /** Lets the blocks take at most so many bytes of the heaps; 0 lifts the limit. */
     public synchronized void setLimit(long size) {
-        unlessSucceeded(Library.hl_pool_set_limit(open(), size));
+        unlessSucceeded(Library.hl_pool_set_limit(open(), size(size)));
     }
 
     /** What the pool has now, and has done. */
@@ -140,15 +163,41 @@ public final class Pool implements AutoCloseable {
     }
 
     /** All blocks, live and free, in the order of their addresses. */
-    public synchronized List<BlockInfo> walk() {
+    public List<BlockInfo> walk() {
         List<BlockInfo> blocks = new ArrayList<>();
+        walk(blocks::add);
+        return blocks;
+    }
+
+    /** Hands each block to a visitor, which must not use the pool. */
+    synchronized void walk(Consumer<BlockInfo> visitor) {
+        List<Throwable> thrown = new ArrayList<>(1);
         Library.Visit visit = (pointer, context) -> {
-            Library.BlockInfo block = new Library.BlockInfo(pointer);
-            boolean live = block.state == Library.BlockInfo.LIVE;
-            blocks.add(new BlockInfo(Pointer.nativeValue(block.address), block.size, live));
-            return 1;
+            // Nothing is thrown through C: JNA would print and forget it.
+            try {
+                Library.BlockInfo block = new Library.BlockInfo(pointer);
+                boolean live = block.state == Library.BlockInfo.LIVE;
+                visitor.accept(new BlockInfo(Pointer.nativeValue(block.address), block.size, live));
+                return 1;
+            } catch (Throwable error) {
+                thrown.add(error);
+                return 0;
+            }
         };
         unlessSucceeded(Library.hl_pool_walk(open(), visit, null));
-        return blocks;
+        for (Throwable error : thrown) {
+            Pool.<RuntimeException>rethrow(error);
+        }
+    }
+
+    /** Throws anything, which the compiler takes for a T. */
+    @SuppressWarnings("unchecked")
+    private static <T extends Throwable> void rethrow(Throwable error) throws T {
+        throw (T) error;
+    }
+
+    @Override
+    public synchronized String toString() {
+        return closed ? "HeapMaster pool (closed)" : "HeapMaster pool";
     }
 }

@@ -4,6 +4,7 @@ import static org.junit.Assert.assertArrayEquals;
 import static org.junit.Assert.assertEquals;
 import static org.junit.Assert.assertFalse;
 import static org.junit.Assert.assertNotEquals;
+import static org.junit.Assert.assertSame;
 import static org.junit.Assert.assertThrows;
 import static org.junit.Assert.assertTrue;
 
@@ -315,11 +316,35 @@ public final class PoolTest {
     public void aFullPoolAndALimitAreToldApart() {
         HeapMasterException error = assertRefused(Status.OUT_OF_MEMORY, () -> pool.alloc(1 << 20));
         assertTrue(error.getMessage(), error.getMessage().contains("room for 1048576 bytes"));
-        assertRefused(Status.SIZE_OVERFLOW, () -> pool.alloc(-1));
         pool.setLimit(4096);
         assertRefused(Status.LIMIT_REACHED, () -> pool.alloc(5000));
         pool.setLimit(0);
         pool.alloc(5000);
+    }
+
+    @Test
+    public void negativeSizesAreRefusedByTheirNumber() {
+        Block block = pool.alloc(10);
+        Stream.<ThrowingRunnable>of(
+                        () -> pool.alloc(-7),
+                        () -> pool.allocZeroed(-7),
+                        () -> pool.allocAligned(8, -7),
+                        () -> pool.allocAligned(-7, 8),
+                        () -> pool.addSystemHeap(-7),
+                        () -> pool.setLimit(-7),
+                        () -> block.resize(-7))
+                .forEach(call -> {
+                    HeapMasterException error = assertRefused(Status.SIZE_OVERFLOW, call);
+                    assertEquals("size overflow: -7 is not a number of bytes", error.getMessage());
+                });
+        assertEquals(0, pool.statistics().limit());
+    }
+
+    @Test
+    public void forgottenPoolsMakeRoomForASystemHeap() {
+        for (int i = 0; i < 1000; ++i) {
+            new Pool().addSystemHeap(0);
+        }
     }
 
     @Test
@@ -371,5 +396,27 @@ public final class PoolTest {
         List<BlockInfo> walked = pool.walk();
         assertEquals(expected, walked.stream().filter(BlockInfo::live).map(BlockInfo::address).toList());
         assertEquals(pool.statistics().capacityBytes(), walked.stream().mapToLong(BlockInfo::size).sum());
+    }
+
+    @Test
+    public void whatAVisitorThrowsIsNotLost() {
+        OutOfMemoryError error = new OutOfMemoryError();
+        assertSame(error, assertThrows(OutOfMemoryError.class, () -> pool.walk(block -> {
+            throw error;
+        })));
+    }
+
+    @Test
+    public void poolsAndBlocksHaveAText() {
+        Pool pool = new Pool();
+        assertEquals("HeapMaster pool", pool.toString());
+        pool.addHeap(ByteBuffer.allocateDirect(64 * KIB));
+        Block block = pool.alloc(10);
+        String address = Long.toHexString(block.address());
+        assertEquals("HeapMaster block of 10 bytes at 0x" + address, block.toString());
+        block.release();
+        assertEquals("HeapMaster block of 10 bytes (released)", block.toString());
+        pool.close();
+        assertEquals("HeapMaster pool (closed)", pool.toString());
     }
 }
