@@ -1,6 +1,9 @@
+import copy
 import ctypes
 import gc
 import os
+import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -10,6 +13,7 @@ import heapmaster
 from heapmaster import (
     AlreadyReleased,
     BadAlignment,
+    Block,
     HeapMasterError,
     HeapOverlaps,
     HeapTooSmall,
@@ -129,6 +133,36 @@ class Blocks(PoolTest):
         for size in (-1, 2**64 + 8):
             with self.assertRaises(OverflowError):
                 self.pool.alloc(size)
+
+    def test_what_is_no_whole_number_is_named(self):
+        for size in (8.0, "8", None):
+            with self.assertRaisesRegex(TypeError, f"^{size!r} is not a number of bytes"):
+                self.pool.alloc(size)
+        with self.assertRaisesRegex(TypeError, "'x' is not an address"):
+            self.pool.owns("x")
+        with self.pool.alloc(0) as block:
+            self.assertFalse(self.pool.owns(block.address + 2**64))
+            self.assertTrue(block)
+
+    def test_a_refused_resize_leaves_the_block_live(self):
+        block = self.pool.alloc(8)
+        view = block.view
+        with self.assertRaises(OverflowError):
+            block.resize(-1)
+        view[0] = 1
+        with self.assertRaises(OutOfMemory):
+            block.resize(1 << 20)
+        self.assertTrue(block.live)
+        self.assertEqual(block.view[0], 1)
+
+    def test_classes_of_errors_can_be_derived_from(self):
+        class Mine(OutOfMemory):
+            pass
+
+        self.assertEqual(Mine.status, OutOfMemory.status)
+        with self.assertRaises(OutOfMemory) as caught:
+            self.pool.alloc(1 << 20)
+        self.assertNotIsInstance(caught.exception, Mine)
 
 
 class Misuse(PoolTest):
@@ -335,6 +369,100 @@ class Insight(PoolTest):
         self.assertEqual(live, sorted(block.address for block in blocks))
         total = sum(block.size for block in walked)
         self.assertEqual(total, self.pool.statistics().capacity_bytes)
+
+
+class Collecting(unittest.TestCase):
+    """What the collector and signal handlers do in the midst of everything."""
+
+    def pool(self):
+        pool = Pool()
+        pool.add_system_heap(64 << 20)
+        return pool
+
+    def run_apart(self, program):
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+
+    def test_a_view_that_is_found_with_its_pool_outlives_it(self):
+        self.run_apart("""
+import gc, heapmaster
+class Header:
+    def __init__(self, pool):
+        self.field = pool.alloc(1000).view[:8]
+    def __del__(self):
+        self.field[:] = b"goodbye!"
+def forget():
+    pool = heapmaster.Pool()
+    pool.add_system_heap(1 << 30)
+    pool.header = Header(pool)
+forget()
+gc.collect()
+""")
+
+    def test_a_pool_in_a_block_of_another_goes_first(self):
+        self.run_apart("""
+import gc
+from heapmaster import Pool, pool
+for _ in range(100):
+    outer, inner = Pool(), Pool()
+    outer.add_system_heap(64 << 20)
+    inner.add_heap(outer.alloc(1 << 20).view)
+    inner.alloc(100)
+    del outer, inner
+    gc.collect()
+Pool()
+assert not pool._forgotten
+""")
+
+    def test_garbage_releases_its_block_in_the_midst_of_a_walk(self):
+        class Owner:
+            def __init__(self, pool):
+                self.block, self.me = pool.alloc(16), self
+
+            def __del__(self):
+                self.block.release()
+
+        with self.pool() as pool:
+            for _ in range(2000):
+                Owner(pool)
+                pool.alloc(16)
+            for _ in range(20):
+                pool.walk()
+
+    def test_a_handler_that_raises_leaves_no_block_that_looks_live(self):
+        class Stop(Exception):
+            pass
+
+        def stop(*_):
+            raise Stop
+
+        before = signal.signal(signal.SIGALRM, stop)
+        self.addCleanup(signal.signal, signal.SIGALRM, before)
+        with self.pool() as pool:
+            for microseconds in range(2000):
+                block = pool.alloc(100)
+                live = pool.statistics().live_blocks
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, (1 + microseconds % 60) / 1e6)
+                    block.release()
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                except Stop:
+                    if block.live:
+                        self.assertEqual(pool.statistics().live_blocks, live)
+
+    def test_a_pool_is_not_closed_by_what_comes_in_the_midst_of_its_calls(self):
+        with self.pool() as pool, pool._open():
+            with self.assertRaisesRegex(RuntimeError, "in the midst"):
+                pool.close()
+
+    def test_there_is_no_second_pool_or_block(self):
+        with self.pool() as pool, pool.alloc(1) as block:
+            for single in (pool, block):
+                for double in (copy.copy, copy.deepcopy, pickle.dumps):
+                    with self.assertRaisesRegex(TypeError, "can't be copied"):
+                        double(single)
+            with self.assertRaisesRegex(TypeError, "alloc methods"):
+                Block(pool, block.address, 1)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,11 @@ class HeapMasterError(Exception):
 
     _classes = {}
 
-    def __init_subclass__(cls, status):
-        cls.status = status
-        HeapMasterError._classes[status] = cls
+    def __init_subclass__(cls, status=None):
+        # Without one it is a class of somebody else's, with the status that it inherits.
+        if status is not None:
+            cls.status = status
+            HeapMasterError._classes[status] = cls
 
     @classmethod
     def of(cls, status, name, message):
@@ -112,4 +114,28 @@ class OriginMismatch(HeapMasterError, status=22):
     """Of a hardened pool: the block was allocated by what this can't release."""
 
 
-__all__ = ["HeapMasterError", *(error.__name__ for error in HeapMasterError._classes.values())]
+__all__ = [
+    "HeapMasterError",
+    "InvalidArgument",
+    "OutOfMemory",
+    "LimitReached",
+    "SizeOverflow",
+    "BadAlignment",
+    "HeapNull",
+    "HeapTooSmall",
+    "HeapWraps",
+    "HeapOverlaps",
+    "HeapUnknown",
+    "HeapInUse",
+    "NotInPool",
+    "InteriorPointer",
+    "AlreadyReleased",
+    "OtherPool",
+    "SizeMismatch",
+    "Corrupted",
+    "SystemRefused",
+    "Overrun",
+    "Underrun",
+    "WrittenAfterRelease",
+    "OriginMismatch",
+]
