@@ -8,7 +8,7 @@ use heapmaster::Error;
 const BEHIND: usize = 8;
 
 /// Bytes of the header, before which or at which the user's begin.
-const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 
 /// The most bytes before a block that are watched, but for the header's.
 const BEFORE: usize = 4096;

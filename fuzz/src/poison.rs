@@ -1,6 +1,7 @@
 //! What a program writes to memory of a hardened pool that it has released.
 
 use crate::abi::{Pool, Status};
+use crate::damage::HEADER;
 use crate::{Shown, are_all, checked, expect_error, walk};
 use heapmaster::Error;
 use std::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
@@ -34,7 +35,10 @@ impl Poison {
     pub fn check(&self, pool: Pool) {
         let status = checked(pool);
         match free_block(pool, self.address).filter(|_| self.is_there()) {
-            Some(Shown { address: block, .. }) => {
+            Some(Shown { address: start, .. }) => {
+                // Its user knew the block from behind the header on.
+                let is_users = self.address - start >= HEADER;
+                let block = if is_users { start + HEADER } else { start };
                 expect_error(status, &Error::WrittenAfterRelease { pointer: self.address, block });
             }
             None => assert_eq!(status, Status::Ok),
