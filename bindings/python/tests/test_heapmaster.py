@@ -71,7 +71,7 @@ class Abi(unittest.TestCase):
 
     def test_a_walked_block_is_as_large_as_the_librarys(self):
         sizes = []
-        visit = library.Visit(lambda block, _: sizes.append(block.contents.struct_size) or True)
+        visit = library.Visit(lambda block: sizes.append(block.contents.struct_size) or True)
         pool = library.hl_pool_new_with(None)
         library.hl_add_system_heap(pool, 1 << 20)
         library.hl_alloc(pool, 1)
@@ -428,6 +428,8 @@ assert not pool._forgotten
                 pool.alloc(16)
             for _ in range(20):
                 pool.walk()
+            # What is left of them finds the pool open.
+            gc.collect()
 
     def test_a_handler_that_raises_leaves_no_block_that_looks_live(self):
         class Stop(Exception):
@@ -455,6 +457,23 @@ assert not pool._forgotten
                     armed = False
                 if block.live:
                     self.assertEqual(pool.statistics().live_blocks, live)
+
+    def test_a_walk_keeps_what_a_handler_raises(self):
+        class Stop(Exception):
+            pass
+
+        def stop(*_):
+            raise Stop
+
+        before = signal.signal(signal.SIGALRM, stop)
+        self.addCleanup(signal.signal, signal.SIGALRM, before)
+        with self.pool() as pool:
+            blocks = [pool.alloc(16) for _ in range(20_000)]
+            for _ in range(10):
+                with self.assertRaises(Stop):
+                    signal.setitimer(signal.ITIMER_REAL, 0.002)
+                    while True:
+                        self.assertEqual(sum(block.live for block in pool.walk()), len(blocks))
 
     def test_a_pool_is_not_closed_by_what_comes_in_the_midst_of_its_calls(self):
         with self.pool() as pool, pool._open():

@@ -42,7 +42,8 @@ class BlockInfo(ctypes.Structure):
 
 HARDENED = 2
 LIVE = 1
-Visit = ctypes.CFUNCTYPE(c_bool, POINTER(BlockInfo), c_void_p)
+#: Without the context, which C hands over behind it.
+Visit = ctypes.CFUNCTYPE(c_bool, POINTER(BlockInfo))
 
 
 def _load():
