@@ -1,7 +1,8 @@
 //! Counts instructions. For a trace this program runs itself under callgrind, with a hidden command that
 //! replays one trace on one peer.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
@@ -48,8 +49,7 @@ pub fn instructions(peer: &Kind, work: &str, count: usize) -> Result<u64> {
 
 /// The most instructions that one of the first `count` operations of `work` takes, the driver's among them.
 pub fn most_instructions(peer: &Kind, work: &str, count: usize) -> Result<u64> {
-    let folder = env::temp_dir().join(format!("heapmaster-bench-{}", std::process::id()));
-    fs::create_dir_all(&folder)?;
+    let folder = scratch()?;
     let mut command = callgrind(REPLAY, &folder.join("out"));
     command.arg(format!("--dump-after={REPLAY}")).arg(env::current_exe()?).args([
         "driver",
@@ -75,6 +75,76 @@ pub fn instructions_of_program(program: &Path, arguments: &[&str], malloc: &Mall
     command.arg(program).args(arguments).env("LD_PRELOAD", &malloc.library);
     command.envs(malloc.settings.iter().copied());
     instructions_of(&mut command)
+}
+
+/// What each address of each object file cost by itself.
+pub type Profile = HashMap<String, HashMap<u64, u64>>;
+
+/// [`instructions_of_program`], by where they are.
+pub fn profile_of_program(program: &Path, arguments: &[&str], malloc: &Malloc) -> Result<Profile> {
+    let folder = scratch()?;
+    let profile = folder.join("out");
+    let mut command = callgrind("measured", &profile);
+    command.args(["--dump-instr=yes", "--dump-line=no"]);
+    command.arg(program).args(arguments).env("LD_PRELOAD", &malloc.library);
+    command.envs(malloc.settings.iter().copied());
+    instructions_of(&mut command)?;
+    let profile = fs::read_to_string(profile)?;
+    fs::remove_dir_all(folder)?;
+    parsed(&profile)
+}
+
+/// Callgrind's profile by addresses.
+fn parsed(text: &str) -> Result<Profile> {
+    let mut profile = Profile::new();
+    let mut names: HashMap<&str, &str> = HashMap::new();
+    let (mut object, mut at, mut is_call) = ("", 0, false);
+    for line in text.lines() {
+        let (key, value) = line.split_once('=').unwrap_or_default();
+        if let "ob" | "cob" = key {
+            // A name is written once, with a number that stands for it from then on.
+            let (number, name) = value.split_once(' ').unwrap_or((value, ""));
+            if !name.is_empty() {
+                names.insert(number, name);
+            }
+            if key == "ob" {
+                object = names.get(number).ok_or("an object has no name")?;
+            }
+        } else if key == "calls" {
+            is_call = true;
+        } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
+            let (position, cost) = line.split_once(' ').ok_or("a cost has no position")?;
+            at = address(position, at)?;
+            // What a call cost is the callee's.
+            if !is_call {
+                let costs = profile.entry(object.to_owned()).or_default();
+                *costs.entry(at).or_default() += cost.trim().parse::<u64>()?;
+            }
+            is_call = false;
+        }
+    }
+    Ok(profile)
+}
+
+/// An address, in full or by its distance from the last one.
+fn address(position: &str, last: u64) -> Result<u64> {
+    let number = |digits: &str| match digits.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => digits.parse(),
+    };
+    Ok(match position.split_at(1) {
+        ("*", _) => last,
+        ("+", distance) => last + number(distance)?,
+        ("-", distance) => last - number(distance)?,
+        _ => number(position)?,
+    })
+}
+
+/// An empty folder of this process.
+fn scratch() -> Result<PathBuf> {
+    let folder = env::temp_dir().join(format!("heapmaster-bench-{}", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 /// The profile of a run of which the total is enough.
@@ -108,6 +178,16 @@ fn collected(messages: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn costs_are_told_apart_by_objects_and_from_those_of_calls() {
+        let profile = "positions: instr\nevents: Ir\n\nob=(1) /a\nfl=(1) ?\nfn=(1) main\n0x1000 5\n+16 1\n\
+            cob=(2) /lib/b\ncfn=(2) f\ncalls=3 0x2000\n* 77\n\nob=(2)\nfn=(2)\n0x2000 7\n* 2\n+3 1\n\
+            cob=(1)\ncfn=(1)\ncalls=1 0x1000\n+2 9\n-3 4\n";
+        let profile = parsed(profile).unwrap();
+        assert_eq!(profile["/lib/b"], [(0x2000, 9), (0x2002, 4), (0x2003, 1)].into());
+        assert_eq!(profile["/a"], [(0x1000, 5), (0x1010, 1)].into());
+    }
 
     #[test]
     fn the_count_is_found_among_callgrinds_messages() {

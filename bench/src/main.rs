@@ -76,6 +76,8 @@ enum Command {
     MemoryReturn(Options),
     /// Programs with an error in their use of memory: under which malloc they end in a report
     Misuse(Options),
+    /// What the checks cost that find such errors
+    Checks(Options),
     /// Replays one trace; `instructions` runs this under callgrind
     #[command(hide = true)]
     Driver(callgrind::Driver),
@@ -144,6 +146,7 @@ fn main() -> Result<()> {
         Command::Latency(options) => ("latency", suites::latency::run, options),
         Command::MemoryReturn(options) => ("memory-return", suites::memory_return::run, options),
         Command::Misuse(options) => ("misuse", suites::misuse::run, options),
+        Command::Checks(options) => ("checks", suites::checks::run, options),
         Command::Driver(driver) => {
             driver.run();
             return Ok(());

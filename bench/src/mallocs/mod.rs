@@ -9,6 +9,7 @@ use crate::Result;
 pub use build::{Builder, command, run};
 
 /// An allocator for the dynamic linker to put before the C library's.
+#[derive(Clone)]
 pub struct Malloc {
     pub name: &'static str,
     pub version: String,

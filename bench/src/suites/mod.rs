@@ -1,5 +1,6 @@
 //! The suites, one file each, and what they have in common.
 
+pub mod checks;
 pub mod fragmentation;
 pub mod instructions;
 pub mod latency;
