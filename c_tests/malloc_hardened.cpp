@@ -312,7 +312,51 @@ void refused_deletes() {
 
 void sized_delete_far_off() { ::operator delete(told(::operator new(small)), unknown(small * 100)); }
 
+void new_array_and_sized_delete() { ::operator delete(told(::operator new[](small)), small); }
+void new_and_sized_delete_array() { ::operator delete[](told(::operator new(small)), small); }
+void malloc_and_sized_delete() { ::operator delete(block_of(small), small); }
+
+void overflow_found_by_sized_delete() {
+    void *block = ::operator new(small);
+    write_at(told(block), small);
+    ::operator delete(block, small);
+}
+
+void overflow_found_by_delete_array() {
+    void *block = ::operator new[](small);
+    write_at(told(block), small);
+    ::operator delete[](block);
+}
+
+void sized_delete_twice() {
+    void *volatile block = told(::operator new(small));
+    ::operator delete(block, small);
+    ::operator delete(block, small);
+}
+
+void delete_array_twice() {
+    void *volatile block = told(::operator new[](small));
+    ::operator delete[](block);
+    ::operator delete[](block);
+}
+
 // --- What has to work ---
+
+// Whichever two go together, of blocks that are at hand and of others.
+void operators_go_together() {
+    for (std::size_t size = 1; size < 300000; size += size / 5 + 1) {
+        for (int i = 0; i < 3; i++) {
+            ::operator delete(::operator new(size), size);
+            ::operator delete[](::operator new[](size));
+            ::operator delete[](::operator new[](size), size);
+            ::operator delete[](::operator new[](size, std::nothrow));
+            ::operator delete[](::operator new[](size, wide), size, wide);
+            ::operator delete[](::operator new[](size, std::align_val_t{8}), std::align_val_t{8});
+        }
+    }
+    ::operator delete(nullptr, size_t{1});
+    ::operator delete[](nullptr);
+}
 
 void sizes_are_exact() {
     for (std::size_t size = 1; size < 300000; size += size / 5 + 1) {
@@ -505,6 +549,14 @@ const struct {
     CASE(sized_delete_aligned),
     CASE(refused_deletes),
     CASE(sized_delete_far_off),
+    CASE(new_array_and_sized_delete),
+    CASE(new_and_sized_delete_array),
+    CASE(malloc_and_sized_delete),
+    CASE(overflow_found_by_sized_delete),
+    CASE(overflow_found_by_delete_array),
+    CASE(sized_delete_twice),
+    CASE(delete_array_twice),
+    CASE(operators_go_together),
     CASE(sizes_are_exact),
     CASE(early_blocks_are_released_and_resized),
     CASE(early_block_released_twice),

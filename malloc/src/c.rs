@@ -28,7 +28,7 @@ use heapmaster::{Error, Origin, Status};
 const OF_C: Claim = Claim { origin: Some(Origin::Malloc), size: None };
 
 /// The alignment of every block: what `max_align_t` needs on 64-bit machines.
-const MIN_ALIGNMENT: usize = 16;
+pub(crate) const MIN_ALIGNMENT: usize = 16;
 
 // --- Allocate ---
 

@@ -71,7 +71,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     }
     if settings::origins_count() || settings::CHECK_SIZES.load(Relaxed) {
         // SAFETY: this is the constructor, the first code of the process.
-        unsafe { replaced::look_at_libraries() };
+        unsafe { replaced::look_for_operators() };
     }
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     if settings::keeps_deepbind() {

@@ -60,9 +60,9 @@ allocating_aligned! {
 
 allocating_arrays! {
     /// `operator new[](size_t)`
-    _Znam => _Znwm;
+    _Znam => _Znwm, array_at_once;
     /// `operator new[](size_t, align_val_t)`
-    _ZnamSt11align_val_t => _ZnwmSt11align_val_t;
+    _ZnamSt11align_val_t => _ZnwmSt11align_val_t, aligned_array_at_once;
 }
 
 nothrow! {
@@ -123,16 +123,16 @@ releasing_arrays! {
 
 sized! {
     /// `operator delete(void*, size_t)`
-    _ZdlPvm => _ZdlPv;
+    _ZdlPvm => _ZdlPv, check_size;
     /// `operator delete[](void*, size_t)`
-    _ZdaPvm => _ZdaPv;
+    _ZdaPvm => _ZdaPv, check_array_size;
 }
 
 sized_aligned! {
     /// `operator delete(void*, size_t, align_val_t)`
-    _ZdlPvmSt11align_val_t => _ZdlPvSt11align_val_t;
+    _ZdlPvmSt11align_val_t => _ZdlPvSt11align_val_t, check_aligned_size;
     /// `operator delete[](void*, size_t, align_val_t)`
-    _ZdaPvmSt11align_val_t => _ZdaPvSt11align_val_t;
+    _ZdaPvmSt11align_val_t => _ZdaPvSt11align_val_t, check_aligned_array_size;
 }
 
 // --- What the assembly calls ---
@@ -149,6 +149,24 @@ extern "C" fn allocate_aligned(size: usize, alignment: usize) -> *mut c_void {
     }
 }
 
+/// What `operator new[]` returns, if it is at hand in a hardened program, and nobody expects a call of another operator;
+/// else null.
+#[cold]
+extern "C" fn array_at_once(size: usize) -> *mut c_void {
+    let block =
+        if operators_are_ours() { cache::alloc_at_once(size, Origin::NewArray) } else { None };
+    block.map_or(null_mut(), |block| block.as_ptr().cast())
+}
+
+#[cold]
+extern "C" fn aligned_array_at_once(size: usize, alignment: usize) -> *mut c_void {
+    if alignment.is_power_of_two() && alignment <= c::MIN_ALIGNMENT {
+        array_at_once(size)
+    } else {
+        null_mut()
+    }
+}
+
 /// The block is one of `operator new[]`.
 #[cold]
 extern "C" fn into_array(block: *mut c_void) -> *mut c_void {
@@ -156,11 +174,22 @@ extern "C" fn into_array(block: *mut c_void) -> *mut c_void {
     block
 }
 
-/// What is handed to `operator delete`, which releases it: the block, or nothing if that is refused. One that no array
-/// operator allocated is reported here; one of `malloc`, there, unless the program has an operator of its own that takes
-/// it.
+/// Releases a block at once, in a hardened program, if all is as claimed and nobody expects a call of another operator.
+#[inline(never)]
+fn released_at_once(block: *mut c_void, origin: Origin, size: Option<usize>) -> bool {
+    let claim = Claim { origin: Some(origin), size };
+    // SAFETY: of each operator, see `crate::c`.
+    operators_are_ours() && unsafe { cache::release_at_once(block.addr(), claim) }
+}
+
+/// What is handed to `operator delete`, which releases it: the block, or nothing if that is done, or refused. One that no
+/// array operator allocated is reported here; one of `malloc`, there, unless the program has an operator of its own that
+/// takes it.
 #[cold]
 extern "C" fn out_of_array(block: *mut c_void) -> *mut c_void {
+    if released_at_once(block, Origin::NewArray, None) {
+        return null_mut();
+    }
     let origin = cache::change_origin(block.cast(), Origin::NewArray, Origin::New);
     if let (Some(origin @ Origin::New), Some(block)) = (origin, NonNull::new(block.cast::<u8>()))
         && c::origins_are_judged()
@@ -172,17 +201,36 @@ extern "C" fn out_of_array(block: *mut c_void) -> *mut c_void {
     block
 }
 
-/// The same, after a look at the size.
+/// What is handed to the operator without a size: the block, or nothing if it is released, or refused.
 #[cold]
 extern "C" fn check_size(block: *mut c_void, size: usize) -> *mut c_void {
-    check_aligned_size(block, size, 1)
+    unless_done(block, size, 1, Origin::New)
+}
+
+#[cold]
+extern "C" fn check_array_size(block: *mut c_void, size: usize) -> *mut c_void {
+    unless_done(block, size, 1, Origin::NewArray)
 }
 
 #[cold]
 extern "C" fn check_aligned_size(block: *mut c_void, size: usize, alignment: usize) -> *mut c_void {
-    let is_refused =
-        operators_are_ours() && !c::check_size("operator delete", block, size, alignment);
-    if is_refused { null_mut() } else { block }
+    unless_done(block, size, alignment, Origin::New)
+}
+
+#[cold]
+extern "C" fn check_aligned_array_size(
+    block: *mut c_void,
+    size: usize,
+    alignment: usize,
+) -> *mut c_void {
+    unless_done(block, size, alignment, Origin::NewArray)
+}
+
+#[inline(never)]
+fn unless_done(block: *mut c_void, size: usize, alignment: usize, origin: Origin) -> *mut c_void {
+    let is_done = released_at_once(block, origin, Some(size))
+        || operators_are_ours() && !c::check_size("operator delete", block, size, alignment);
+    if is_done { null_mut() } else { block }
 }
 
 /// What to call before the next attempt. It throws, unless it thinks that the attempt may succeed.

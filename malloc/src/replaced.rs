@@ -41,14 +41,14 @@ unsafe extern "C" {
     safe static FOUND: [usize; OPERATORS];
 }
 
-/// Whether a library has operators of its own. Relaxed: it is written once, before the program runs.
-static LIBRARY_HAS_OWN: AtomicBool = AtomicBool::new(false);
+/// See [`operators_are_ours`]. Relaxed: it is written once, before the program runs.
+static ARE_OURS: AtomicBool = AtomicBool::new(false);
 
-/// Looks at the libraries that are loaded.
+/// Looks for operators that are not ours, in the program and the libraries that are loaded.
 ///
 /// # Safety
 /// The process has a single thread, and loads nothing meanwhile.
-pub(crate) unsafe fn look_at_libraries() {
+pub(crate) unsafe fn look_for_operators() {
     const OPERATORS: [&CStr; 4] = [c"_Znwm", c"_Znam", c"_ZdlPv", c"_ZdaPv"];
     /// They have operators, and leave them to be replaced.
     const RUNTIMES: [&str; 2] = ["libstdc++", "libc++"];
@@ -62,10 +62,13 @@ pub(crate) unsafe fn look_at_libraries() {
             && OPERATORS.into_iter().any(|operator| object.define(operator))
     };
     // SAFETY: the caller's promise.
-    LIBRARY_HAS_OWN.store(unsafe { objects::loaded() }.any(|object| has_own(&object)), Relaxed);
+    let mut libraries = unsafe { objects::loaded() };
+    let are_ours = FOUND.into_iter().all(is_own) && !libraries.any(|object| has_own(&object));
+    ARE_OURS.store(are_ours, Relaxed);
 }
 
-/// Whether the program uses our operators and no others.
+/// Whether the program uses our operators and no others. False, too, where nothing of what is judged makes use of it.
+#[inline]
 pub(crate) fn operators_are_ours() -> bool {
-    FOUND.into_iter().all(is_own) && !LIBRARY_HAS_OWN.load(Relaxed)
+    ARE_OURS.load(Relaxed)
 }

@@ -13,7 +13,7 @@ const SIGABRT: i32 = 6;
 const SIGSEGV: i32 = 11;
 
 /// A case of `c_tests/malloc_hardened.cpp`, and what is said of the pointer after the function that notices.
-const REFUSED: [(&str, &str, &str); 31] = [
+const REFUSED: [(&str, &str, &str); 38] = [
     ("overflow_by_one", "free", "overrun: byte 0 behind the end of the block of 40 bytes"),
     ("overflow_by_one_large", "free", "overrun: byte 0 behind the end of the block of 200000"),
     ("overflow_found_by_realloc", "realloc", "overrun: byte 1 behind the end"),
@@ -39,6 +39,13 @@ const REFUSED: [(&str, &str, &str); 31] = [
     ("sized_delete_array", "operator delete", "size mismatch"),
     ("sized_delete_aligned", "operator delete", "size mismatch"),
     ("sized_delete_far_off", "operator delete", "size mismatch"),
+    ("new_array_and_sized_delete", "operator delete", "origin mismatch"),
+    ("new_and_sized_delete_array", "operator delete[]", "origin mismatch"),
+    ("malloc_and_sized_delete", "operator delete", "origin mismatch"),
+    ("overflow_found_by_sized_delete", "operator delete", "overrun: byte 0 behind the end"),
+    ("overflow_found_by_delete_array", "operator delete", "overrun: byte 0 behind the end"),
+    ("sized_delete_twice", "operator delete", "already released"),
+    ("delete_array_twice", "operator delete", "already released"),
     ("zero_size_new_and_free", "free", "origin mismatch"),
     ("zero_size_new_array_and_free", "free", "origin mismatch"),
     ("zero_size_malloc_and_delete", "operator delete", "origin mismatch"),
@@ -93,7 +100,8 @@ const TOUCHED: [(&str, &str); 7] = [
     ("use_after_release_large_by_a_new_thread", "use after release: in the freed block of 200000"),
 ];
 
-const SOUND: [&str; 10] = [
+const SOUND: [&str; 11] = [
+    "operators_go_together",
     "strings_end_at_the_canary",
     "quarantine_delays_reuse",
     "placement_is_random",

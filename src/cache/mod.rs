@@ -140,6 +140,17 @@ impl Cache {
         unsafe { &*self.slots.as_ptr().byte_add(distance) }.alloc()
     }
 
+    /// Allocates an object for `size` bytes from another word of the current span, or another span.
+    #[inline(never)]
+    fn alloc_next(&self, size: usize) -> Option<NonNull<u8>> {
+        let class = self.distance_to_slot(size)? / size_of::<Slot>();
+        if class < CLASSES && self.refill_from_own(class) {
+            self.slots[class].alloc()
+        } else {
+            None
+        }
+    }
+
     /// The distance of the slot for `size` bytes from the first, in bytes; `None` if no class has so many.
     #[inline(always)]
     fn distance_to_slot(&self, size: usize) -> Option<usize> {
@@ -231,14 +242,10 @@ pub fn alloc(size: usize) -> Option<NonNull<u8>> {
 
 /// [`alloc`], when that found nothing at hand, from another word of the current span, or another span of the thread's
 /// own; `None` if there is none, if the pool is hardened, or if the block is to be checked or sampled.
-#[inline]
+#[inline(always)]
 pub fn alloc_next(size: usize) -> Option<NonNull<u8>> {
     let cache = tls::get();
-    if cache.is_due() {
-        return None;
-    }
-    let class = cache.distance_to_slot(size)? / size_of::<Slot>();
-    if class < CLASSES && cache.refill_from_own(class) { cache.slots[class].alloc() } else { None }
+    if cache.is_due() { None } else { cache.alloc_next(size) }
 }
 
 /// [`alloc`], when that found nothing at hand, and for every other block.
@@ -511,14 +518,17 @@ pub fn usable_size(block: NonNull<u8>) -> Result<usize, Error> {
 /// # Errors
 /// `SizeMismatch`; as `MemoryPool::usable_size`.
 pub fn check_size(block: NonNull<u8>, given: usize, alignment: usize) -> Result<(), Error> {
-    let size = usable_size(block)?;
     let address = block.addr().get();
-    let may_be = if default_pool().wears_armour(address) || sampled::holds(address) {
-        given == size
-    } else {
-        // No block is more than twice as large as what it was allocated, or last resized, for.
-        given <= size && size / 2 <= given.max(alignment).max(UNIT)
+    let (size, is_exact) = match object_size(address) {
+        Some(size) => (size, false),
+        None => {
+            let is_exact = default_pool().wears_armour(address) || sampled::holds(address);
+            (usable_size(block)?, is_exact)
+        }
     };
+    // No block is more than twice as large as what it was allocated, or last resized, for.
+    let may_be =
+        given == size || !is_exact && given < size && size / 2 <= given.max(alignment).max(UNIT);
     if may_be {
         return Ok(());
     }

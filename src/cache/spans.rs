@@ -167,7 +167,7 @@ impl Cache {
     }
 
     /// [`Cache::refill`], from the current span or another of the cache's that has room.
-    #[inline]
+    #[inline(always)]
     pub(super) fn refill_from_own(&self, class: usize) -> bool {
         let slot = &self.slots[class];
         if let Some(current) = slot.span(true) {

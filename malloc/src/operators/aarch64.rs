@@ -143,7 +143,7 @@ macro_rules! forwarding {
 
 /// The same from (block, size) to (block), after a look at the size if the settings want one.
 macro_rules! sized {
-    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+    ($($(#[$doc:meta])+ $name:ident => $target:ident, $check:ident;)+) => {$(
         $(#[$doc])+
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
@@ -168,7 +168,7 @@ macro_rules! sized {
                 concat!("b ", stringify!($target)),
                 ".cfi_endproc",
                 asked = sym CHECK_SIZES,
-                check = sym check_size,
+                check = sym $check,
             )
         }
     )+};
@@ -176,7 +176,7 @@ macro_rules! sized {
 
 /// The same from (block, size, alignment) to (block, alignment).
 macro_rules! sized_aligned {
-    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+    ($($(#[$doc:meta])+ $name:ident => $target:ident, $check:ident;)+) => {$(
         $(#[$doc])+
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
@@ -204,15 +204,15 @@ macro_rules! sized_aligned {
                 concat!("b ", stringify!($target)),
                 ".cfi_endproc",
                 asked = sym CHECK_SIZES,
-                check = sym check_aligned_size,
+                check = sym $check,
             )
         }
     )+};
 }
 
-/// Does what another operator does; if the pool is hardened its block is an array's from then on.
+/// Does what another operator does; if the pool is hardened its block is an array's from then on, or one that is at hand.
 macro_rules! allocating_arrays {
-    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+    ($($(#[$doc:meta])+ $name:ident => $target:ident, $at_once:ident;)+) => {$(
         $(#[$doc])+
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
@@ -229,21 +229,34 @@ macro_rules! allocating_arrays {
                 ".cfi_offset x29, -32",
                 ".cfi_offset x30, -24",
                 "mov x29, sp",
+                "stp x0, x1, [sp, #16]",
+                "bl {at_once}",
+                "cbnz x0, 3f",
+                "ldp x0, x1, [sp, #16]",
                 concat!("bl ", stringify!($target)),
                 "ldp x29, x30, [sp], #32",
+                ".cfi_remember_state",
                 ".cfi_restore x29",
                 ".cfi_restore x30",
                 ".cfi_def_cfa_offset 0",
                 "b {into_array}",
+                ".cfi_restore_state",
+                "3:",
+                "ldp x29, x30, [sp], #32",
+                ".cfi_restore x29",
+                ".cfi_restore x30",
+                ".cfi_def_cfa_offset 0",
+                "ret",
                 ".cfi_endproc",
                 hardened = sym HARDENED,
+                at_once = sym $at_once,
                 into_array = sym into_array,
             )
         }
     )+};
 }
 
-/// Does what another operator does; if the pool is hardened its block was an array's.
+/// Does what another operator does, unless that is done; if the pool is hardened its block was an array's.
 macro_rules! releasing_arrays {
     ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
         $(#[$doc])+

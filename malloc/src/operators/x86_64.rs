@@ -125,7 +125,7 @@ macro_rules! forwarding {
 
 /// The same from (block, size) to (block), after a look at the size if the settings want one.
 macro_rules! sized {
-    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+    ($($(#[$doc:meta])+ $name:ident => $target:ident, $check:ident;)+) => {$(
         $(#[$doc])+
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
@@ -145,7 +145,7 @@ macro_rules! sized {
                 concat!("jmp [rip + ", stringify!($target), "@GOTPCREL]"),
                 ".cfi_endproc",
                 asked = sym CHECK_SIZES,
-                check = sym check_size,
+                check = sym $check,
             )
         }
     )+};
@@ -153,7 +153,7 @@ macro_rules! sized {
 
 /// The same from (block, size, alignment) to (block, alignment).
 macro_rules! sized_aligned {
-    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+    ($($(#[$doc:meta])+ $name:ident => $target:ident, $check:ident;)+) => {$(
         $(#[$doc])+
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
@@ -178,15 +178,15 @@ macro_rules! sized_aligned {
                 concat!("jmp [rip + ", stringify!($target), "@GOTPCREL]"),
                 ".cfi_endproc",
                 asked = sym CHECK_SIZES,
-                check = sym check_aligned_size,
+                check = sym $check,
             )
         }
     )+};
 }
 
-/// Does what another operator does; if the pool is hardened its block is an array's from then on.
+/// Does what another operator does; if the pool is hardened its block is an array's from then on, or one that is at hand.
 macro_rules! allocating_arrays {
-    ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
+    ($($(#[$doc:meta])+ $name:ident => $target:ident, $at_once:ident;)+) => {$(
         $(#[$doc])+
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
@@ -197,6 +197,17 @@ macro_rules! allocating_arrays {
                 "jne 2f",
                 concat!("jmp [rip + ", stringify!($target), "@GOTPCREL]"),
                 "2:",
+                "push rdi",
+                "push rsi",
+                "push rax", // For the alignment of rsp alone.
+                ".cfi_adjust_cfa_offset 24",
+                "call {at_once}",
+                "pop rcx",
+                "pop rsi",
+                "pop rdi",
+                ".cfi_adjust_cfa_offset -24",
+                "test rax, rax",
+                "jnz 3f",
                 "sub rsp, 8",
                 ".cfi_adjust_cfa_offset 8",
                 concat!("call [rip + ", stringify!($target), "@GOTPCREL]"),
@@ -204,15 +215,18 @@ macro_rules! allocating_arrays {
                 "add rsp, 8",
                 ".cfi_adjust_cfa_offset -8",
                 "jmp {into_array}",
+                "3:",
+                "ret",
                 ".cfi_endproc",
                 hardened = sym HARDENED,
+                at_once = sym $at_once,
                 into_array = sym into_array,
             )
         }
     )+};
 }
 
-/// Does what another operator does; if the pool is hardened its block was an array's.
+/// Does what another operator does, unless that is done; if the pool is hardened its block was an array's.
 macro_rules! releasing_arrays {
     ($($(#[$doc:meta])+ $name:ident => $target:ident;)+) => {$(
         $(#[$doc])+
