@@ -156,13 +156,17 @@ impl Cache {
             return false;
         };
         taken.set(taken.get().saturating_add(1));
+        let slot = &self.slots[id.index()];
+        if slot.span(true).is_none() {
+            return self.fill(slot, span);
+        }
+        // A callback of the pool has allocated, and so filled the slot.
         self.settle(span, State::Room);
         self.rooms_of(span).push(span);
         // SAFETY: it is this cache's own (C2).
         if unsafe { span.as_ref() }.is_empty() {
             self.kept.set(self.kept.get() + self.bytes_of(span));
         }
-        // By way of the queue: a callback of the pool may have allocated, and so filled the slot.
         self.refill_from_own(id.index())
     }
 

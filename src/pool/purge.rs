@@ -18,6 +18,7 @@ impl<R: RelaxStrategy> Inner<R> {
 
     fn begin_decay(&mut self) {
         self.decay_stashes();
+        self.settle();
         self.for_each_heap(|pool, heap| pool.heaps.get_mut(heap).begin_decay());
     }
 

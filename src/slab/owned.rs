@@ -54,7 +54,7 @@ impl Slab {
         let class = id.class();
         let largest = class.owned_span_order.min(self.span_order(id));
         let order = class.first_span_order.saturating_add(taken).min(largest);
-        let span = match self.take_room(id) {
+        let span = match self.take_room(id).or_else(|| self.take_current(id, order)) {
             Some(span) => span,
             None => self.new_span(buddy, id, order, budget)?,
         };
@@ -65,7 +65,9 @@ impl Slab {
         Some(span)
     }
 
-    /// Takes a span back from its owner, who uses it no more. Says how many granules became free.
+    /// Takes a span back from its owner, who uses it no more. Says how many granules became free. One without a live
+    /// object, no larger than the next owner's first one, is made the current one of its class if that has none (L3):
+    /// he is served by it without the buddy system, as where threads come and go.
     pub(crate) fn give(&mut self, buddy: &mut Buddy, span: NonNull<Span>) -> u32 {
         // SAFETY: the span is in use (L1).
         let descriptor = unsafe { span.as_ref() };
@@ -73,6 +75,14 @@ impl Slab {
         // Either this sees the notes of who releases an object, or he sees that the span is the pool's.
         atomic::fence(SeqCst);
         self.count_owners(span);
+        let id = descriptor.class();
+        if descriptor.order().0 <= id.class().first_span_order
+            && self.current(id).is_none()
+            && descriptor.may_be_retired()
+        {
+            self.make_current(id, span);
+            return 0;
+        }
         self.settle(span, State::Full);
         if descriptor.has_room() { self.changed_room(buddy, span) } else { 0 }
     }

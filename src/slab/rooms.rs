@@ -42,6 +42,18 @@ impl Slab {
         Some(self.map.descriptor(Granule(head as u32)))
     }
 
+    /// The current span of a class, if it has room, and no smaller an order; the class has none afterwards.
+    pub(super) fn take_current(&mut self, id: ClassId, order: u8) -> Option<NonNull<Span>> {
+        let current = self.current(id)?;
+        // SAFETY: a current span is in use (L1).
+        let descriptor = unsafe { current.as_ref() };
+        if descriptor.order().0 < order || !descriptor.has_room() {
+            return None;
+        }
+        self.slots.of(id).clear();
+        Some(current)
+    }
+
     /// A span has room now: it takes its place by address before the current or the next one, or among the
     /// others.
     pub(super) fn gained_room(&mut self, buddy: &mut Buddy, span: NonNull<Span>) {

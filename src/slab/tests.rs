@@ -14,19 +14,24 @@ struct Heap {
 }
 
 fn heap(granules: u32) -> Heap {
+    heap_that(granules, false)
+}
+
+/// A heap whose spans can have owners, or not.
+fn heap_that(granules: u32, has_owners: bool) -> Heap {
     let lead = 5;
     let shape = Shape { lead, capacity: granules, track_use: false };
     let base = NonNull::new(core::ptr::without_provenance_mut((1 << 32) + lead as usize * GRANULE))
         .unwrap();
-    let (number_bytes, span_bytes) = map_bytes(granules as usize, false);
+    let (number_bytes, span_bytes) = map_bytes(granules as usize, has_owners);
     let rooms = (span_bytes + number_bytes).next_multiple_of(8);
     let slab_bytes = rooms + room_bytes(granules as usize);
     let mut books = vec![0u128; (slab_bytes + shape.metadata_bytes()) / 16 + 8];
     let start = NonNull::new(books.as_mut_ptr()).unwrap().cast::<u8>();
     // SAFETY: both get zeroed, aligned memory of their own, which moves together with them.
     let (buddy, slab) = unsafe {
-        let start = start.add(start.align_offset(map_alignment(false)));
-        let map = SpanMap::new(base, granules, start.add(span_bytes), start, false);
+        let start = start.add(start.align_offset(map_alignment(has_owners)));
+        let map = SpanMap::new(base, granules, start.add(span_bytes), start, has_owners);
         let slab = Slab::new(start.add(rooms), map);
         (Buddy::new(start.add(slab_bytes), shape), slab)
     };
@@ -111,6 +116,29 @@ fn no_live_object_starts_at_an_address_outside_a_span() {
     for objects in [1, class::MAX_OBJECTS, 1 << 20] {
         assert!(!span.is_start_of_live(first + objects * 48));
     }
+}
+
+#[test]
+fn an_empty_span_that_an_owner_gives_back_serves_the_next_owner() {
+    let Heap { base: _, mut buddy, mut slab, _books } = heap_that(256, true);
+    let (inbox, id) = (remote::Inbox::new(), ClassId::holding(512));
+    let take = |slab: &mut Slab, buddy: &mut Buddy, taken| {
+        slab.take(buddy, id, 256, NonNull::from(&inbox), taken)
+    };
+    let first = take(&mut slab, &mut buddy, 0).unwrap();
+    let free = buddy.free();
+    assert_eq!(slab.give(&mut buddy, first), 0);
+    slab.check(&buddy).unwrap();
+    assert_eq!(take(&mut slab, &mut buddy, 0), Some(first));
+    assert_eq!(buddy.free(), free);
+    slab.give(&mut buddy, first);
+    // One that has taken some is to have a larger one, which does not wait.
+    let larger = take(&mut slab, &mut buddy, 2).unwrap();
+    assert_ne!(larger, first);
+    assert_ne!(slab.give(&mut buddy, larger), 0);
+    slab.check(&buddy).unwrap();
+    slab.release_empty(&mut buddy);
+    assert!(buddy.is_pristine());
 }
 
 #[test]
