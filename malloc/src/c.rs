@@ -21,7 +21,7 @@ use crate::replaced::operators_are_ours;
 use crate::settings::origins_count;
 use core::ffi::{c_int, c_void};
 use core::ptr::{NonNull, null_mut};
-use heapmaster::cache::{self, Claim, Wanted};
+use heapmaster::cache::{self, Claim, Released, Wanted};
 use heapmaster::{Error, Origin, Status};
 
 /// What every function here claims of a block that it is given.
@@ -245,8 +245,10 @@ unsafe fn reallocarray(block: *mut c_void, count: usize, size: usize) -> *mut c_
 unsafe fn free(block: *mut c_void) {
     // SAFETY: passed on to the caller.
     unsafe {
-        if !cache::release(block.addr()) {
-            free_slow(block);
+        match cache::release(block.addr()) {
+            Released::Yes => {}
+            Released::NotYet => free_slow(block),
+            Released::Elsewhere => free_elsewhere(block),
         }
     }
 }
@@ -259,6 +261,16 @@ unsafe fn free(block: *mut c_void) {
 unsafe fn free_slow(block: *mut c_void) {
     // SAFETY: passed on to the caller.
     unsafe { report_unless_released("free", block, OF_C) };
+}
+
+/// # Safety
+///
+/// See the [module](self).
+#[cold]
+#[inline(never)]
+unsafe fn free_elsewhere(block: *mut c_void) {
+    // SAFETY: passed on to the caller.
+    unsafe { report_unless_released_slowly("free", block, OF_C) };
 }
 
 /// `free` for a block that was allocated with this size (C23). A size that can't be true is reported.
@@ -348,8 +360,10 @@ pub(crate) fn check_size(
 pub(crate) unsafe fn release(function: &'static str, block: *mut c_void, claim: Claim) {
     // SAFETY: passed on to the caller.
     unsafe {
-        if !cache::release(block.addr()) {
-            release_slow(function, block, claim);
+        match cache::release(block.addr()) {
+            Released::Yes => {}
+            Released::NotYet => release_slow(function, block, claim),
+            Released::Elsewhere => report_unless_released_slowly(function, block, claim),
         }
     }
 }
@@ -369,12 +383,9 @@ unsafe fn release_slow(function: &'static str, block: *mut c_void, claim: Claim)
 /// See the [module](self).
 #[inline(always)]
 unsafe fn report_unless_released(function: &'static str, block: *mut c_void, claim: Claim) {
-    let Some(block) = NonNull::new(block.cast()) else {
-        return;
-    };
     // SAFETY: passed on to the caller.
     unsafe {
-        if !cache::release_shared(block.addr().get()) {
+        if !cache::release_shared(block.addr()) {
             report_unless_released_slowly(function, block, claim);
         }
     }
@@ -384,7 +395,10 @@ unsafe fn report_unless_released(function: &'static str, block: *mut c_void, cla
 ///
 /// See the [module](self).
 #[inline(never)]
-unsafe fn report_unless_released_slowly(function: &'static str, block: NonNull<u8>, claim: Claim) {
+unsafe fn report_unless_released_slowly(function: &'static str, block: *mut c_void, claim: Claim) {
+    let Some(block) = NonNull::new(block.cast::<u8>()) else {
+        return;
+    };
     // SAFETY: passed on to the caller.
     if unsafe { cache::release_at_once(block.addr().get(), claim) } {
         return;

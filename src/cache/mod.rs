@@ -162,20 +162,11 @@ impl Cache {
         Some(unsafe { self.slot_of.as_ptr().cast::<u16>().add(unit).read() } as usize)
     }
 
-    /// The span that holds `address`, if that is this cache's own.
-    #[inline(always)]
-    fn own_span(&self, address: usize) -> Option<NonNull<Span>> {
-        // SAFETY: the map is written before the cache is a thread's, and there is no reference to it.
-        let span = unsafe { &*self.map.as_ptr() }.holding(address)?;
-        // SAFETY: the map has a descriptor for every granule.
-        unsafe { span.as_ref() }.is_owned_by(&self.inbox).then_some(span)
-    }
-
     /// Releases an object of another cache's span, or of one of its own of which others have released objects; false
     /// if it is none.
     #[inline(always)]
     fn release_shared(&self, address: usize) -> bool {
-        // SAFETY: as in `own_span`.
+        // SAFETY: as in `release`.
         let Some(span) = unsafe { &*self.map.as_ptr() }.holding(address) else { return false };
         let owner = owner_of(span);
         !spot::is(owner) && self.release_owned(span, owner, address) == Some(Ok(()))
@@ -317,22 +308,38 @@ fn own() -> Option<&'static Cache> {
     if core::ptr::eq(cache, &UNSET) { caches::enter() } else { Some(cache) }
 }
 
-/// Releases a block of the default pool, by way of the thread's cache. False if it takes [`release_slow`] to
-/// say what it is.
+/// What has become of a block that is to be released.
+pub enum Released {
+    Yes,
+    /// It may be an object that [`release_shared`] releases.
+    NotYet,
+    /// It takes [`release_slow`], in a hardened pool first [`release_at_once`], to say what it is.
+    Elsewhere,
+}
+
+/// Releases a block of the default pool, by way of the thread's cache.
 ///
 /// # Safety
 /// As for `MemoryPool::release`.
 #[inline(always)]
-pub unsafe fn release(address: usize) -> bool {
-    let Some(span) = tls::get().own_span(address) else { return false };
-    // SAFETY: it is this cache's own (C2).
-    match unsafe { span.as_ref() }.release(address) {
-        Ok(false) => true,
+pub unsafe fn release(address: usize) -> Released {
+    let cache = tls::get();
+    // SAFETY: the map is written before the cache is a thread's, and there is no reference to it.
+    let Some(span) = (unsafe { &*cache.map.as_ptr() }).holding(address) else {
+        return Released::Elsewhere;
+    };
+    // SAFETY: the map has a descriptor for every granule.
+    let descriptor = unsafe { span.as_ref() };
+    if !descriptor.is_owned_by(&cache.inbox) {
+        return Released::NotYet;
+    }
+    match descriptor.release(address) {
+        Ok(false) => Released::Yes,
         Ok(true) => {
             after_release(address);
-            true
+            Released::Yes
         }
-        Err(Refused) => false,
+        Err(Refused) => Released::NotYet,
     }
 }
 
