@@ -42,12 +42,14 @@ impl Slab {
         Some(self.map.descriptor(Granule(head as u32)))
     }
 
-    /// The current span of a class, if it has room, and no smaller an order; the class has none afterwards.
+    /// The current span of a class, if it has room, no smaller an order, and no notes; the class has none afterwards. Who
+    /// noted that an object is released which its owner had released just before has not come for it yet (M2): he would
+    /// have the next owner's freed.
     pub(super) fn take_current(&mut self, id: ClassId, order: u8) -> Option<NonNull<Span>> {
         let current = self.current(id)?;
         // SAFETY: a current span is in use (L1).
         let descriptor = unsafe { current.as_ref() };
-        if descriptor.order().0 < order || !descriptor.has_room() {
+        if descriptor.order().0 < order || !descriptor.has_room() || descriptor.has_notes() {
             return None;
         }
         self.slots.of(id).clear();

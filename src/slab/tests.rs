@@ -142,6 +142,30 @@ fn an_empty_span_that_an_owner_gives_back_serves_the_next_owner() {
 }
 
 #[test]
+fn a_span_of_which_a_second_release_is_noted_waits_until_that_is_told() {
+    let Heap { base: _, mut buddy, mut slab, _books } = heap_that(256, true);
+    let (inbox, id) = (remote::Inbox::new(), ClassId::holding(512));
+    let owner = NonNull::from(&inbox);
+    let span = slab.take(&mut buddy, id, 256, owner, 0).unwrap();
+    // SAFETY: the span is in use, and one that can have an owner.
+    let (descriptor, annex) = unsafe { (span.as_ref(), Annex::of(span).as_ref()) };
+    let slot = Slot::new();
+    assert!(slot.fill(descriptor, || slab.map.base_of(span)));
+    let object = slot.alloc().unwrap().addr().get();
+    // Another thread finds the object live; before it notes the release, the owner makes one, and gives the span back.
+    let (word, bit) = descriptor.bit_of(object).unwrap();
+    assert!(descriptor.release(object).is_ok());
+    slab.give(&mut buddy, span);
+    assert_eq!(annex.remote.note(descriptor.filled(), word, bit), remote::Noted::First);
+    let other = slab.take(&mut buddy, id, 256, owner, 0).unwrap();
+    assert_ne!(other, span);
+    assert!(matches!(post(span), Posted::Ownerless));
+    assert_eq!(slab.collect(&mut buddy, span).twice, Some((object, 512)));
+    assert_eq!(slab.take(&mut buddy, id, 256, owner, 0), Some(span));
+    slab.check(&buddy).unwrap();
+}
+
+#[test]
 fn a_full_heap_serves_small_objects_from_larger_classes() {
     let mut heap = heap(64);
     let large: Vec<_> = core::iter::from_fn(|| heap.alloc(4096)).collect();
