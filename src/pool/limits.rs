@@ -56,6 +56,7 @@ impl<R: RelaxStrategy> Inner<R> {
             return None;
         }
         self.empty_stashes();
+        self.settle();
         let free = self.free_bytes();
         if free >= threshold || !self.enter_callback() {
             return None;
