@@ -12,6 +12,7 @@
 //! load       live blocks of random sizes, for work that can't be written down before
 //! clock      the clocks of the system
 //! callgrind  counts the instructions of a trace in a process of its own
+//! counted    the instructions of a program that calls malloc and free
 //! sample     a figure measured several times
 //! comparison rounds over all peers, and ratios with their spread
 //! mallocs    allocators in malloc's place, built into libraries to preload
@@ -23,6 +24,7 @@
 mod callgrind;
 mod clock;
 mod comparison;
+mod counted;
 mod load;
 mod mallocs;
 mod peers;

@@ -4,8 +4,8 @@
 use addr2line::Loader;
 
 use super::progress;
-use crate::callgrind::{instructions_of_program, profile_of_program};
 use crate::comparison::Field;
+use crate::counted::{Counted, Work};
 use crate::mallocs::{self, HEAPMASTER, Malloc};
 use crate::programs::{Launcher, Program};
 use crate::report::Table;
@@ -26,12 +26,12 @@ const VARIANTS: [(&str, Settings); 7] = [
 
 const HARDENED: Settings = &[("HEAPMASTER_HARDENED", "yes"), ("HEAPMASTER_SAMPLE", "no")];
 
-/// Work for the program `counted`.
-const COUNTED: [(&str, &str); 4] = [
-    ("pair of 64 B", "pair-64"),
-    ("pair of 2000 B", "pair-2000"),
-    ("mix", "mix"),
-    ("new and sized delete of 64 B", "sized-64"),
+/// What is counted.
+const COUNTED: [(&str, Work); 4] = [
+    ("pair of 64 B", Work::new("pair-64")),
+    ("pair of 2000 B", Work::new("pair-2000")),
+    ("mix", Work::new("mix")),
+    ("new and sized delete of 64 B", Work::new("sized-64")),
 ];
 
 /// Programs whose CPU time is compared: the workload, its threads, its work.
@@ -42,49 +42,28 @@ const TIMED: [(&str, usize, usize); 4] = [
     ("growth", 1, 4_000_000),
 ];
 
-/// What the first operations set up, the others find.
-const OPERATIONS: [usize; 2] = [20_000, 40_000];
-
 pub fn run(options: &Options) -> Result<Findings> {
     let mallocs = mallocs::chosen(&[HEAPMASTER.to_owned()])?;
     let with = |settings| Malloc { settings, ..mallocs[0].clone() };
     let variants: Vec<_> = VARIANTS.map(|(name, settings)| (name, with(settings))).into();
     let launcher = Launcher::new()?;
+    let counted = Counted::new(&launcher)?;
     let tables = vec![
-        instructions(&launcher, &variants)?,
+        instructions(&counted, &variants)?,
         cpu_time(&launcher, &variants, options)?,
-        purposes(&launcher, &[("default", with(&[])), ("hardened", with(HARDENED))])?,
+        purposes(&counted, &[("default", with(&[])), ("hardened", with(HARDENED))])?,
     ];
     Ok(Findings { versions: mallocs::versions(&mallocs), tables })
 }
 
-/// The arguments of the program `counted` for so many operations.
-fn arguments(work: &str, operations: usize) -> [String; 4] {
-    [work.to_owned(), operations.to_string(), "0".to_owned(), "0".to_owned()]
-}
-
-/// Of an operation in the long run, the driver's own subtracted.
-fn instructions(launcher: &Launcher, variants: &[(&str, Malloc)]) -> Result<Table> {
-    let program = launcher.workload("counted")?;
-    let bar = progress((variants.len() + 1) * COUNTED.len());
-    let measure = |malloc: &Malloc, work: &str, is_alone: bool| -> Result<f64> {
-        let count = |operations| {
-            let arguments = arguments(work, operations);
-            let mut arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-            arguments.extend(is_alone.then_some("alone"));
-            instructions_of_program(&program, &arguments, malloc)
-        };
-        bar.inc(1);
-        let [fewer, more] = OPERATIONS;
-        Ok((count(more)? - count(fewer)?) as f64 / (more - fewer) as f64)
-    };
-    let of_c_library = Malloc::of_c_library();
-    let driver = COUNTED.iter().map(|(_, work)| measure(&of_c_library, work, true));
+fn instructions(counted: &Counted, variants: &[(&str, Malloc)]) -> Result<Table> {
+    let bar = progress(variants.len() * COUNTED.len());
+    let driver = COUNTED.iter().map(|(_, work)| counted.driver(work));
     let driver = driver.collect::<Result<Vec<_>>>()?;
     let rows = variants.iter().map(|(name, malloc)| {
         let costs = COUNTED.iter().zip(&driver).map(|((_, work), driver)| {
-            // The two instructions that stand for malloc and free in the driver are not the driver's.
-            Ok(Some(measure(malloc, work, false)? - (driver - 2.0)))
+            bar.inc(1);
+            Ok(Some(counted.with(work, malloc)? - driver))
         });
         Ok(((*name).to_owned(), costs.collect::<Result<_>>()?))
     });
@@ -192,8 +171,7 @@ fn purpose(frames: &[Frame]) -> usize {
 }
 
 /// Instructions of an operation, by what they are for.
-fn purposes(launcher: &Launcher, modes: &[(&str, Malloc)]) -> Result<Table> {
-    let program = launcher.workload("counted")?;
+fn purposes(counted: &Counted, modes: &[(&str, Malloc)]) -> Result<Table> {
     let works = &COUNTED[..3];
     let bar = progress(modes.len() * works.len());
     let lines = Loader::new(&modes[0].1.library).map_err(|error| error.to_string())?;
@@ -204,26 +182,15 @@ fn purposes(launcher: &Launcher, modes: &[(&str, Malloc)]) -> Result<Table> {
             bar.set_message(format!("{heading}, {mode}"));
             bar.inc(1);
             let mut sums = [0.0; PURPOSES.len()];
-            let [fewer, more] = OPERATIONS;
-            for (operations, sign) in [(fewer, -1.0), (more, 1.0)] {
-                let arguments = arguments(work, operations);
-                let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-                for (object, costs) in profile_of_program(&program, &arguments, malloc)? {
-                    for (address, cost) in costs {
-                        let purpose = if malloc.library.as_os_str() == &*object {
-                            purpose(&frames(&lines, address)?)
-                        } else if program.as_os_str() == &*object {
-                            continue;
-                        } else {
-                            IN_C_LIBRARY
-                        };
-                        sums[purpose] += sign * cost as f64;
-                    }
-                }
+            for ((object, address), cost) in counted.profile(work, malloc)? {
+                let is_ours = malloc.library.as_os_str() == &*object;
+                let purpose =
+                    if is_ours { purpose(&frames(&lines, address)?) } else { IN_C_LIBRARY };
+                sums[purpose] += cost;
             }
             columns.push((format!("{heading}, {mode}"), 1));
             for ((_, figures), sum) in rows.iter_mut().zip(sums) {
-                figures.push(Some(sum / (more - fewer) as f64));
+                figures.push(Some(sum));
             }
         }
     }

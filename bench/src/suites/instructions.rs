@@ -9,25 +9,26 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::progress;
-use crate::callgrind::{instructions, instructions_of_program, most_instructions};
+use crate::callgrind::{instructions, most_instructions};
+use crate::counted::{Counted, Work};
 use crate::mallocs::{self, HEAPMASTER, Malloc};
 use crate::peers::{self, EMPTY, Kind};
 use crate::plot::{Bar, Plot};
 use crate::programs::Launcher;
 use crate::report::Table;
-use crate::trace::{ALL, Work};
+use crate::trace::{self, ALL};
 use crate::{Findings, Options, Result};
 
-/// Work for the program `counted`: heading, name, MiB allocated before, other threads.
-const COUNTED: [(&str, &str, usize, usize); 8] = [
-    ("pair of 64 B", "pair-64", 0, 0),
-    ("pair of 2000 B", "pair-2000", 0, 0),
-    ("mix", "mix", 0, 0),
-    ("mix, 1 MiB live", "mix", 1, 0),
-    ("mix, 1 GiB live", "mix", 1024, 0),
-    ("pair of 64 B, 10,000 spans of it", "pair-64", 160, 0),
-    ("pair of 64 B, 1000 threads", "pair-64", 0, 1000),
-    ("mix, 1000 threads", "mix", 0, 1000),
+/// What is counted of mallocs.
+const COUNTED: [(&str, Work); 8] = [
+    ("pair of 64 B", Work::new("pair-64")),
+    ("pair of 2000 B", Work::new("pair-2000")),
+    ("mix", Work::new("mix")),
+    ("mix, 1 MiB live", Work { live: 1, ..Work::new("mix") }),
+    ("mix, 1 GiB live", Work { live: 1024, ..Work::new("mix") }),
+    ("pair of 64 B, 10,000 spans of it", Work { live: 160, ..Work::new("pair-64") }),
+    ("pair of 64 B, 1000 threads", Work { threads: 1000, ..Work::new("pair-64") }),
+    ("mix, 1000 threads", Work { threads: 1000, ..Work::new("mix") }),
 ];
 
 /// The other columns are about growth, and take long.
@@ -67,38 +68,19 @@ pub fn run(options: &Options) -> Result<Findings> {
     Ok(Findings { versions, tables })
 }
 
-fn of_mallocs(
-    mallocs: &[Malloc],
-    counted: &[(&str, &str, usize, usize)],
-    bar: &ProgressBar,
-) -> Result<Table> {
-    let program = Launcher::new()?.workload("counted")?;
-    let measure = |malloc: &Malloc, alone: bool, it: &(&str, &str, usize, usize)| {
-        let (heading, work, live, threads) = *it;
-        bar.set_message(format!("{heading} on {}", malloc.name));
+fn of_mallocs(mallocs: &[Malloc], works: &[(&str, Work)], bar: &ProgressBar) -> Result<Table> {
+    let counted = Counted::new(&Launcher::new()?)?;
+    let driver = works.iter().map(|(_, work)| {
         bar.inc(1);
-        let count = |operations: usize| {
-            let numbers = [operations, live, threads].map(|number| number.to_string());
-            let mut arguments = vec![work];
-            arguments.extend(numbers.iter().map(String::as_str));
-            arguments.extend(alone.then_some("alone"));
-            instructions_of_program(&program, &arguments, malloc)
-        };
-        // The first operations set up what the others find.
-        let (fewer, more) = (20_000, 40_000);
-        Ok((count(more)? - count(fewer)?) as f64 / (more - fewer) as f64)
-    };
-    // Alone it calls no malloc, so it is the same for all.
-    let of_c_library = Malloc::of_c_library();
-    let driver = counted
-        .iter()
-        .map(|&(heading, work, _, _)| measure(&of_c_library, true, &(heading, work, 0, 0)));
+        counted.driver(work)
+    });
     let driver = driver.collect::<Result<Vec<_>>>()?;
     let rows = mallocs.iter().map(|malloc| {
-        let costs = counted.iter().zip(&driver).map(|(it, driver)| {
-            match measure(malloc, false, it) {
-                // The two instructions that stand for malloc and free in the driver are not the driver's.
-                Ok(cost) => Ok(Some(cost - (driver - 2.0))),
+        let costs = works.iter().zip(&driver).map(|((heading, work), driver)| {
+            bar.set_message(format!("{heading} on {}", malloc.name));
+            bar.inc(1);
+            match counted.with(work, malloc) {
+                Ok(cost) => Ok(Some(cost - driver)),
                 Err(error) if malloc.name == HEAPMASTER => Err(error),
                 // Valgrind has not room for everybody.
                 Err(error) => {
@@ -111,7 +93,7 @@ fn of_mallocs(
     });
     Ok(Table {
         title: "Instructions of malloc and free together".to_owned(),
-        columns: counted.iter().map(|it| (it.0.to_owned(), 1)).collect(),
+        columns: works.iter().map(|it| (it.0.to_owned(), 1)).collect(),
         rows: rows.collect::<Result<_>>()?,
         plot: Some(Plot::Bars {
             axis: "instructions".to_owned(),
@@ -121,7 +103,7 @@ fn of_mallocs(
 }
 
 fn of_pools(pools: &[&Kind], quick: bool, bar: &ProgressBar) -> Result<Table> {
-    let measure = |peer: &Kind, (name, work): &(&str, Work)| {
+    let measure = |peer: &Kind, (name, work): &(&str, trace::Work)| {
         bar.set_message(format!("{name} on {}", peer.name));
         let cost = per_operation(peer, name, operations(*work, quick));
         bar.inc(1);
@@ -168,11 +150,11 @@ fn single_operations(pools: &[&Kind], bar: &ProgressBar) -> Result<Table> {
 
 /// Which of a work's operations count. The first pairs warm up: they touch memory for the first time and
 /// set up what a size needs. A mix counts from its start, since that is how a program begins.
-fn operations(work: Work, quick: bool) -> Range<usize> {
+fn operations(work: trace::Work, quick: bool) -> Range<usize> {
     match work {
-        Work::Pair { .. } => 10_000..20_000,
-        Work::Mix { .. } if quick => 0..10_000,
-        Work::Mix { .. } => 0..100_000,
+        trace::Work::Pair { .. } => 10_000..20_000,
+        trace::Work::Mix { .. } if quick => 0..10_000,
+        trace::Work::Mix { .. } => 0..100_000,
     }
 }
 
