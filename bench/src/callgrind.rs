@@ -70,28 +70,32 @@ pub fn most_instructions(peer: &Kind, work: &str, count: usize) -> Result<u64> {
 }
 
 /// Instructions of the program's function `measured`, and of what it calls, with this malloc.
-pub fn instructions_of_program(program: &Path, arguments: &[&str], malloc: &Malloc) -> Result<u64> {
+pub fn instructions_of_program(
+    program: &Path,
+    arguments: &[String],
+    malloc: &Malloc,
+) -> Result<u64> {
     let mut command = callgrind("measured", NOWHERE.as_ref());
-    command.arg(program).args(arguments).env("LD_PRELOAD", &malloc.library);
-    command.envs(malloc.settings.iter().copied());
-    instructions_of(&mut command)
+    instructions_of(malloc.preload(&mut command).arg(program).args(arguments))
 }
 
 /// What each address of each object file cost by itself.
 pub type Profile = HashMap<String, HashMap<u64, u64>>;
 
 /// [`instructions_of_program`], by where they are.
-pub fn profile_of_program(program: &Path, arguments: &[&str], malloc: &Malloc) -> Result<Profile> {
+pub fn profile_of_program(
+    program: &Path,
+    arguments: &[String],
+    malloc: &Malloc,
+) -> Result<Profile> {
     let folder = scratch()?;
-    let profile = folder.join("out");
-    let mut command = callgrind("measured", &profile);
-    command.args(["--dump-instr=yes", "--dump-line=no"]);
-    command.arg(program).args(arguments).env("LD_PRELOAD", &malloc.library);
-    command.envs(malloc.settings.iter().copied());
-    instructions_of(&mut command)?;
-    let profile = fs::read_to_string(profile)?;
+    let file = folder.join("out");
+    let by_address = ["--dump-instr=yes", "--dump-line=no"];
+    let mut command = callgrind("measured", &file);
+    instructions_of(malloc.preload(command.args(by_address)).arg(program).args(arguments))?;
+    let profile = parsed(&fs::read_to_string(file)?);
     fs::remove_dir_all(folder)?;
-    parsed(&profile)
+    profile
 }
 
 /// Callgrind's profile by addresses.

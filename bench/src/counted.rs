@@ -24,13 +24,10 @@ impl Work {
         Self { name, live: 0, threads: 0 }
     }
 
-    fn arguments(&self, operations: usize) -> [String; 4] {
-        [
-            self.name.to_owned(),
-            operations.to_string(),
-            self.live.to_string(),
-            self.threads.to_string(),
-        ]
+    /// What the program is told, for so many operations.
+    fn arguments(&self, operations: usize) -> Vec<String> {
+        let numbers = [operations, self.live, self.threads].map(|number| number.to_string());
+        [self.name.to_owned()].into_iter().chain(numbers).collect()
     }
 }
 
@@ -55,9 +52,8 @@ impl Counted {
 
     fn per_operation(&self, work: &Work, malloc: &Malloc, is_alone: bool) -> Result<f64> {
         let count = |operations| {
-            let arguments = work.arguments(operations);
-            let mut arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-            arguments.extend(is_alone.then_some("alone"));
+            let mut arguments = work.arguments(operations);
+            arguments.extend(is_alone.then(|| "alone".to_owned()));
             instructions_of_program(&self.0, &arguments, malloc)
         };
         let [fewer, more] = OPERATIONS;
@@ -70,7 +66,6 @@ impl Counted {
         let [fewer, more] = OPERATIONS;
         for (operations, sign) in [(fewer, -1.0), (more, 1.0)] {
             let arguments = work.arguments(operations);
-            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
             for (object, costs) in profile_of_program(&self.0, &arguments, malloc)? {
                 if self.0.as_os_str() == &*object {
                     continue;

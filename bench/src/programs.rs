@@ -120,8 +120,7 @@ impl Launcher {
     pub fn start(&self, program: &Program, malloc: &Malloc) -> Result<Child> {
         let mut command = Command::new(&program.path);
         command.args(&program.arguments).stdin(Stdio::null()).stdout(Stdio::null());
-        command.env("LD_PRELOAD", &malloc.library).envs(malloc.settings.iter().copied());
-        Ok(command.spawn()?)
+        Ok(malloc.preload(&mut command).spawn()?)
     }
 }
 

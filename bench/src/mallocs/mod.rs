@@ -3,6 +3,7 @@
 mod build;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::Result;
 
@@ -28,6 +29,11 @@ impl Malloc {
             library: PathBuf::new(),
             settings: &[],
         }
+    }
+
+    /// Has the command's program run with it in the C library's place.
+    pub fn preload<'command>(&self, command: &'command mut Command) -> &'command mut Command {
+        command.env("LD_PRELOAD", &self.library).envs(self.settings.iter().copied())
     }
 }
 
