@@ -114,6 +114,20 @@ fn cpu_time(launcher: &Launcher, variants: &[(&str, Malloc)], options: &Options)
 }
 
 /// What instructions are for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Purpose {
+    Itself,
+    Judgement,
+    Selection,
+    Placement,
+    Header,
+    Canaries,
+    Zeroes,
+    Quarantine,
+    CLibrary,
+}
+
+/// In the order of the purposes.
 const PURPOSES: [&str; 9] = [
     "allocation and release themselves",
     "which object an address is, and whether it is live",
@@ -126,8 +140,7 @@ const PURPOSES: [&str; 9] = [
     "the C library: filling and copying of memory",
 ];
 
-/// Index of the last.
-const IN_C_LIBRARY: usize = PURPOSES.len() - 1;
+const _: () = assert!(Purpose::CLibrary as usize == PURPOSES.len() - 1);
 
 /// A function, and the file that it is written in.
 struct Frame {
@@ -135,8 +148,8 @@ struct Frame {
     file: String,
 }
 
-/// Index of what an instruction is for, whose function is inlined in the next, and so on.
-fn purpose(frames: &[Frame]) -> usize {
+/// What an instruction is for whose function is inlined in the next, and so on.
+fn purpose(frames: &[Frame]) -> Purpose {
     let is_in = |frame: &Frame, files: &[&str]| files.iter().any(|file| frame.file.contains(file));
     let is = |frame: &Frame, functions: &[&str]| {
         // Without its hash.
@@ -146,28 +159,28 @@ fn purpose(frames: &[Frame]) -> usize {
     // What leaves the quarantine is found and released once more.
     if frames.iter().any(|frame| is(frame, &["discharge"]) || is_in(frame, &["armour/quarantine"]))
     {
-        return 7;
+        return Purpose::Quarantine;
     }
     let of_one = |frame: &Frame| {
         if is_in(frame, &["armour/zeroes"]) {
-            Some(6)
+            Some(Purpose::Zeroes)
         } else if is_in(frame, &["armour/canary", "armour/wound"])
             || is(frame, &["canary", "canaries", "has_hem"])
         {
-            Some(5)
+            Some(Purpose::Canaries)
         } else if is_in(frame, &["src/armour/"]) {
-            Some(4)
+            Some(Purpose::Header)
         } else if is_in(frame, &["slab/dice"]) || is(frame, &["alloc_at_random", "at_or_behind"]) {
-            Some(3)
+            Some(Purpose::Placement)
         } else if is_in(frame, &["cache/spot", "src/sampled/"]) {
-            Some(2)
+            Some(Purpose::Selection)
         } else if is_in(frame, &["slab/map", "slab/span/", "slab/remote", "slab/owned"]) {
-            Some(1)
+            Some(Purpose::Judgement)
         } else {
             None
         }
     };
-    frames.iter().find_map(of_one).unwrap_or(0)
+    frames.iter().find_map(of_one).unwrap_or(Purpose::Itself)
 }
 
 /// Instructions of an operation, by what they are for.
@@ -185,8 +198,8 @@ fn purposes(counted: &Counted, modes: &[(&str, Malloc)]) -> Result<Table> {
             for ((object, address), cost) in counted.profile(work, malloc)? {
                 let is_ours = malloc.library.as_os_str() == &*object;
                 let purpose =
-                    if is_ours { purpose(&frames(&lines, address)?) } else { IN_C_LIBRARY };
-                sums[purpose] += cost;
+                    if is_ours { purpose(&frames(&lines, address)?) } else { Purpose::CLibrary };
+                sums[purpose as usize] += cost;
             }
             columns.push((format!("{heading}, {mode}"), 1));
             for ((_, figures), sum) in rows.iter_mut().zip(sums) {
@@ -228,7 +241,7 @@ mod tests {
                 function: function.to_owned(),
                 file: file.to_owned(),
             });
-            PURPOSES[purpose(&frames.collect::<Vec<_>>())]
+            purpose(&frames.collect::<Vec<_>>())
         };
         let core = ("core::ptr::write", "/rust/core/src/ptr/mod.rs");
         let (put_on, fill) =
@@ -238,10 +251,10 @@ mod tests {
             ("a::Span::release", "src/slab/span/mod.rs"),
             ("a::discharge::h0123", "src/cache/hardened/objects.rs"),
         );
-        assert_eq!(of(&[core, alloc]), PURPOSES[0]);
-        assert_eq!(of(&[core, release]), PURPOSES[1]);
-        assert_eq!(of(&[core, put_on, alloc]), PURPOSES[4]);
-        assert_eq!(of(&[core, fill, put_on, alloc]), PURPOSES[5]);
-        assert_eq!(of(&[release, discharge]), PURPOSES[7]);
+        assert_eq!(of(&[core, alloc]), Purpose::Itself);
+        assert_eq!(of(&[core, release]), Purpose::Judgement);
+        assert_eq!(of(&[core, put_on, alloc]), Purpose::Header);
+        assert_eq!(of(&[core, fill, put_on, alloc]), Purpose::Canaries);
+        assert_eq!(of(&[release, discharge]), Purpose::Quarantine);
     }
 }
